@@ -1,0 +1,129 @@
+"""Recipes: what makes a condensed set MDC, a baseline, or a row of the ablation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from .condensed import CondensedSet, union
+from .config import check_count
+from .subsets import Freeze, SubsetState
+
+SUBSET_RULES = ("none", "rate", "largest", "all")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one set learns: the loss on all of its images, plus losses on prefixes of it.
+
+    `subsets` "none" adds none (IDC), "rate" adds the MLS (MDC Eq. 8 and 9), "largest" the subset with the largest
+    feature distance, "all" the mean over every proper prefix (MDC Eq. 3). `ipc` None means the config's; `start` is
+    the first real image of the initialisation, in stored images. Raises ValueError for an unknown rule.
+
+    >>> Recipe("all_prefixes", subsets="all").weights(3, mls=None)
+    {1: 0.5, 2: 0.5, 3: 1.0}
+    """
+
+    name: str
+    ipc: int | None = None
+    start: int = 0
+    subsets: Literal["none", "rate", "largest", "all"] = "none"
+    freeze: Freeze = "released"
+    class_wise: bool = False
+
+    def __post_init__(self):
+        if self.subsets not in SUBSET_RULES:
+            raise ValueError(f"unknown subset rule {self.subsets!r}: choose one of {', '.join(SUBSET_RULES)}")
+        if self.freeze not in ("released", "paper", "none"):
+            raise ValueError(f"unknown freeze {self.freeze!r}: choose one of released, paper, none")
+        check_count("start", self.start, 0)
+        if self.ipc is not None:
+            check_count("ipc", self.ipc)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether an MLS is chosen while the set is condensed."""
+        return self.subsets in ("rate", "largest")
+
+    def weights(self, ipc: int, mls: int | None) -> dict[int, float]:
+        """Weight of every prefix in the loss, ascending; the whole set always has 1."""
+        if self.subsets == "all":
+            return dict.fromkeys(range(1, ipc), 1 / (ipc - 1)) | {ipc: 1.0}
+        return ({mls: 1.0} if mls is not None else {}) | {ipc: 1.0}
+
+    def subset_state(self, period: int) -> SubsetState:
+        """The MLS history before the first outer loop."""
+        rule = self.subsets if self.adaptive else "rate"
+        return SubsetState(period=period, rule=rule, freeze=self.freeze)
+
+
+def mdc(**changes) -> Recipe:
+    """Multisize dataset condensation: the loss of the most learnable subset, frozen as it grows."""
+    return Recipe(**({"name": "mdc", "subsets": "rate"} | changes))
+
+
+def all_prefixes() -> Recipe:
+    """The losses of all prefixes at once, each with weight 1/(N-1) (MDC Eq. 3, from one forward pass)."""
+    return Recipe("all_prefixes", subsets="all")
+
+
+def baseline_c() -> Recipe:
+    """Baseline C: one basic condensation (IDC); smaller sizes are its first images."""
+    return Recipe("baseline_c")
+
+
+def baseline_a(ipc: int) -> list[Recipe]:
+    """Baseline A: a condensation of its own for every size 1..ipc."""
+    return [Recipe(f"baseline_a/{n}", ipc=n) for n in range(1, ipc + 1)]
+
+
+def baseline_b(ipc: int) -> list[Recipe]:
+    """Baseline B: `ipc` condensations to one image per class, each from its own real images."""
+    return [Recipe(f"baseline_b/{k}", ipc=1, start=k) for k in range(ipc)]
+
+
+def ablation() -> list[Recipe]:
+    """The four rows of MDC Table 3: no subset loss, + calculate, + compare, + freeze."""
+    return [
+        Recipe("no_subset_loss"),
+        Recipe("calculate", subsets="largest", freeze="none"),
+        Recipe("compare", subsets="rate", freeze="none"),
+        Recipe("freeze", subsets="rate", freeze="released"),
+    ]
+
+
+def recipes_by_name(names: list[str], ipc: int) -> list[Recipe]:
+    """Recipes for names such as "mdc" or "baseline_a", which stands for `ipc` of them.
+
+    Raises ValueError for an unknown name.
+    """
+    known = {
+        "mdc": [mdc()],
+        "mdc_class_wise": [mdc(name="mdc_class_wise", class_wise=True)],
+        "mdc_paper_freeze": [mdc(name="mdc_paper_freeze", freeze="paper")],
+        "all_prefixes": [all_prefixes()],
+        "baseline_a": baseline_a(ipc),
+        "baseline_b": baseline_b(ipc),
+        "baseline_c": [baseline_c()],
+    } | {recipe.name: [recipe] for recipe in ablation()}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown recipe {name!r}: choose one of {', '.join(sorted(known))}")
+    return [recipe for name in names for recipe in known[name]]
+
+
+def prefixes(sets: Mapping[str, CondensedSet], name: str) -> dict[int, CondensedSet]:
+    """Every size a method offers: its set for n = 1..N images per class.
+
+    For Baseline A those are separate sets, for B the union of its first n, else the first n images.
+
+    >>> import torch
+    >>> made = CondensedSet(torch.rand(2, 3, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> {n: s.ipc for n, s in prefixes({"mdc": made}, "mdc").items()}
+    {1: 1, 2: 2, 3: 3}
+    """
+    if name == "baseline_a":
+        parts = [s for key, s in sets.items() if key.startswith("baseline_a/")]
+        return {s.ipc: s for s in parts}
+    if name == "baseline_b":
+        name, sets = "union", {"union": union([s for key, s in sets.items() if key.startswith("baseline_b/")])}
+    return {n: sets[name].take(n) for n in range(1, sets[name].ipc + 1)}

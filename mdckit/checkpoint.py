@@ -1,0 +1,95 @@
+"""The state of a condensation between two outer loops, and its file."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from . import files
+from .baselines import Recipe
+from .config import CondenseConfig
+from .data import ImageData
+from .subsets import SubsetState
+
+
+@dataclass
+class SetState:
+    """One set while it is condensed."""
+
+    images: Tensor  # (K, n, C, H, W)
+    velocity: Tensor  # the same, momentum of the pixels
+    subsets: tuple[SubsetState, ...]  # one history, or one per class
+    losses: list[float] = field(default_factory=list)  # mean matching loss of each outer loop
+    distances: list = field(default_factory=list)  # [t, F(1)..F(N-1)] of each measured loop, mean over classes
+
+
+@dataclass
+class RunState:
+    """All sets after `outer` outer loops: with (data, recipes, config) all that the rest of the run depends on."""
+
+    outer: int
+    sets: dict[str, SetState]
+
+
+def save_checkpoint(
+    path: str | Path, state: RunState, data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig
+) -> Path:
+    """Write the state atomically; raises OSError that names the last checkpoint, which stays as it was."""
+    tensors, histories = {}, {}
+    for name, s in state.sets.items():
+        tensors |= {f"{name}/images": s.images, f"{name}/velocity": s.velocity}
+        subsets = [{"distances": h.distances, "choices": h.choices} for h in s.subsets]
+        histories[name] = {"subsets": subsets, "losses": s.losses, "distances": s.distances}
+    info = {"kind": "checkpoint", "outer": state.outer, "sets": histories, "run": describe(data, recipes, config)}
+    try:
+        return files.save_tensors(path, tensors, info)
+    except OSError as error:
+        kept = f"; the checkpoint of an earlier outer loop is kept in {path}" if Path(path).is_file() else ""
+        raise OSError(error.errno, f"{error.strerror}{kept}") from error
+
+
+def load_checkpoint(path: str | Path, data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig) -> RunState:
+    """The state in a checkpoint file of the same run; more outer loops than before may be asked.
+
+    Raises ValueError naming the first difference if the file belongs to another run.
+    """
+    tensors, info = files.load_tensors(path, "checkpoint")
+    now = describe(data, recipes, config)
+    if info["run"] != now:
+        raise ValueError(
+            f"{path} belongs to another run ({_difference(info['run'], now)}): move it or use its settings"
+        )
+    if info["outer"] > config.outer:
+        raise ValueError(f"{path} is at outer loop {info['outer']}, but only {config.outer} are asked")
+    sets = {}
+    for recipe in recipes:
+        saved = info["sets"][recipe.name]
+        fresh = recipe.subset_state(config.period)
+        subsets = tuple(
+            dataclasses.replace(fresh, distances=tuple(h["distances"]), choices=tuple(map(tuple, h["choices"])))
+            for h in saved["subsets"]
+        )
+        images, velocity = (tensors[f"{recipe.name}/{part}"] for part in ("images", "velocity"))
+        sets[recipe.name] = SetState(images, velocity, subsets, saved["losses"], saved["distances"])
+    return RunState(info["outer"], sets)
+
+
+def describe(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig) -> dict:
+    """What a run depends on, as JSON: settings, recipes and a digest of the images; not the number of outer loops."""
+    digest = hashlib.sha256(data.x_train.numpy().tobytes() + data.y_train.numpy().tobytes()).hexdigest()[:16]
+    settings = dataclasses.asdict(config)
+    del settings["outer"]
+    return {
+        "dataset": data.name,
+        "images": digest,
+        **settings,
+        **{f"recipe {r.name}": dataclasses.asdict(r) for r in recipes},
+    }
+
+
+def _difference(saved: dict, now: dict) -> str:
+    names = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
+    return f"{names[0]}: {saved.get(names[0])} there, {now.get(names[0])} here"

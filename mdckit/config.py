@@ -1,0 +1,238 @@
+"""Settings as frozen values, checked when they are made, and the presets of each dataset."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, Self
+
+OPERATIONS = ("flip", "color", "crop", "scale", "rotate", "cutout")
+NORMS = ("instance", "batch", "none")
+
+
+@dataclass(frozen=True)
+class CondenseConfig:
+    """How a set is condensed (IDC with any subset loss on top); the defaults are the paper's for CIFAR-10.
+
+    Augmentations are operation names joined by ``_`` (see `mdckit.augment`). The learning rate is
+    the base value: `image_lr` scales it by size and images per class. Raises ValueError for a value
+    that cannot be run.
+
+    >>> CondenseConfig(ipc=10, factor=2).patches
+    40
+    """
+
+    ipc: int = 10  # N, stored images per class
+    factor: int = 2  # f, an image holds f x f cells
+    outer: int = 2000  # outer loops, each with a fresh network
+    inner: int = 100  # matching steps, each followed by a network update
+    period: int = 100  # outer loops between two choices of the MLS (the paper's delta t)
+    distance: Literal["l2", "l1"] = "l2"  # squared L2 or L1, summed over all convolution weights
+    lr: float = 5e-3  # base learning rate of the pixels
+    reference_size: int = 32  # pixels of the image side that `lr` belongs to
+    momentum: float = 0.5  # of the pixels' one SGD buffer shared by all classes
+    batch_real: int = 64  # real images per class and matching step
+    batch_syn_max: int = 128  # most patches of a class in one matching step
+    augment: str = "color_crop_cutout"  # siamese, while matching
+    width: int = 128
+    depth: int = 3
+    norm: Literal["instance", "batch", "none"] = "instance"
+    net_images: int = 2000  # real images per network update
+    net_batch: int = 64
+    net_lr: float = 0.01
+    net_momentum: float = 0.9
+    net_weight_decay: float = 5e-4
+    net_augment: str = "color_crop"  # per sample, while the network trains
+    net_cutmix: float = 0.5  # probability
+    pretrain: int = 0  # epochs on the real images before the first matching step
+    seed: int = 0
+
+    def __post_init__(self):
+        _positive(self, "ipc", "factor", "outer", "inner", "period", "reference_size", "batch_real")
+        _positive(self, "batch_syn_max", "width", "depth", "net_images", "net_batch")
+        _at_least_zero(self, "pretrain", "seed")
+        _numbers(self, "lr", "momentum", "net_lr", "net_momentum", "net_weight_decay")
+        _chances(self, "net_cutmix")
+        _operations(self, "augment", "net_augment")
+        _choice("distance", self.distance, ("l2", "l1"))
+        _choice("norm", self.norm, NORMS)
+        if self.norm == "batch":
+            raise ValueError(
+                "norm 'batch' asked for condensation, where images must not depend on each other: "
+                "use 'instance' here and batch norm only in TrainConfig"
+            )
+        if self.patches > self.batch_syn_max:
+            raise ValueError(
+                f"ipc {self.ipc} x factor {self.factor}^2 = {self.patches} patches per class exceed "
+                f"batch_syn_max {self.batch_syn_max}: raise batch_syn_max or lower ipc or factor"
+            )
+
+    @property
+    def patches(self) -> int:
+        """Decoded images per class, N f^2."""
+        return self.ipc * self.factor**2
+
+    def image_lr(self, ipc: int, size: int) -> float:
+        """Learning rate of the pixels of a set with `ipc` images of `size` pixels (IDC: lr N/10 (H/H0)^2)."""
+        return self.lr * ipc / 10 * (size / self.reference_size) ** 2
+
+    def replace(self, **changes) -> Self:
+        """A copy with some settings changed; an unknown name is an error."""
+        return _replace(self, changes)
+
+    @classmethod
+    def preset(cls, dataset: str, scale: str = "paper", **changes) -> Self:
+        """The settings for `dataset` at `scale` "paper" or "quick", with `changes` on top.
+
+        >>> CondenseConfig.preset("svhn").net_images
+        500
+        """
+        preset = _lookup(CONDENSE_PRESETS, dataset, scale)
+        if "mnist" in dataset and dataset != "fashion-mnist" and changes.get("factor", preset.get("factor", 2)) > 1:
+            preset = preset | {"augment": "color_crop", "net_cutmix": 0.0}
+        return _replace(cls(), preset | changes)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a network is trained on a condensed set and tested; the defaults are the paper's for CIFAR-10.
+
+    The learning rate falls by 5 after 2/3 and 5/6 of the epochs. The test accuracy is taken at
+    `evaluations` equidistant epochs: a `Result` keeps the best of them (the papers' number) and the
+    last. Raises ValueError for a value that cannot be run.
+    """
+
+    epochs: int = 1000
+    batch: int = 64
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    augment: str = "flip_color_crop_scale_rotate"  # per sample
+    cutmix: float = 0.5  # probability
+    evaluations: int = 4
+    seeds: tuple[int, ...] = (0, 1, 2)
+    width: int = 128
+    depth: int = 3
+    norm: Literal["instance", "batch", "none"] = "instance"
+
+    def __post_init__(self):
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        _positive(self, "epochs", "batch", "evaluations", "width", "depth")
+        _numbers(self, "lr", "momentum", "weight_decay")
+        _chances(self, "cutmix")
+        _operations(self, "augment")
+        _choice("norm", self.norm, NORMS)
+        if not self.seeds or any(type(seed) is not int or seed < 0 for seed in self.seeds):
+            raise ValueError(f"seeds {self.seeds} asked: give one or more integers >= 0")
+        if self.evaluations > self.epochs:
+            raise ValueError(f"{self.evaluations} evaluations asked of {self.epochs} epochs: one per epoch at most")
+
+    def replace(self, **changes) -> Self:
+        """A copy with some settings changed; an unknown name is an error."""
+        return _replace(self, changes)
+
+    @classmethod
+    def preset(cls, dataset: str, scale: str = "paper", **changes) -> Self:
+        """The settings for `dataset` at `scale` "paper" or "quick", with `changes` on top.
+
+        >>> TrainConfig.preset("svhn").augment
+        'color_crop_scale_rotate'
+        """
+        return _replace(cls(), _lookup(TRAIN_PRESETS, dataset, scale) | changes)
+
+
+_GREY = {"distance": "l1", "lr": 1e-4, "net_images": 500}
+_QUICK = {"width": 32, "outer": 20, "inner": 10, "period": 5, "net_images": 256, "lr": 0.2}
+_QUICK_GREY = _QUICK | {"factor": 1, "outer": 40, "reference_size": 28}
+CONDENSE_PRESETS = {
+    "paper": {
+        "cifar10": {},
+        "cifar100": {},
+        "svhn": {"net_images": 500},
+        "mnist": _GREY | {"reference_size": 28},
+        "mnist5k": _GREY | {"reference_size": 28},
+        "fashion-mnist": _GREY,
+    },
+    "quick": {
+        "cifar10": _QUICK,
+        "cifar100": _QUICK,
+        "svhn": _QUICK,
+        "mnist": _QUICK_GREY,
+        "mnist5k": _QUICK_GREY,
+        "fashion-mnist": _QUICK_GREY,
+        "digits": _QUICK_GREY | {"width": 16, "outer": 10, "period": 2, "reference_size": 8},
+    },
+}
+_NO_FLIP = {"augment": "color_crop_scale_rotate"}
+_SHORT = {"epochs": 100, "width": 32}
+TRAIN_PRESETS = {
+    "paper": {
+        "cifar10": {},
+        "cifar100": {},
+        "svhn": _NO_FLIP,
+        "mnist": _NO_FLIP,
+        "mnist5k": _NO_FLIP,
+        "fashion-mnist": {},
+    },
+    "quick": {
+        "cifar10": _SHORT,
+        "cifar100": _SHORT,
+        "svhn": _SHORT | _NO_FLIP,
+        "mnist": _SHORT | _NO_FLIP,
+        "mnist5k": _SHORT | _NO_FLIP,
+        "fashion-mnist": _SHORT,
+        "digits": _SHORT | _NO_FLIP | {"width": 16},
+    },
+}
+
+
+def _lookup(presets: dict, dataset: str, scale: str) -> dict:
+    _choice("scale", scale, tuple(presets))
+    _choice(f"{scale} preset", dataset, tuple(presets[scale]))
+    return presets[scale][dataset]
+
+
+def _replace(config, changes: dict):
+    names = [field.name for field in dataclasses.fields(config)]
+    for name in changes:
+        _choice(f"{type(config).__name__} setting", name, names)
+    return dataclasses.replace(config, **changes)
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Raise ValueError unless `value` is an integer (no bool, no float) of at least `least`."""
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+
+
+def _positive(config, *names):
+    for name in names:
+        check_count(name, getattr(config, name))
+
+
+def _at_least_zero(config, *names):
+    for name in names:
+        check_count(name, getattr(config, name), 0)
+
+
+def _numbers(config, *names):
+    for name in names:
+        value = getattr(config, name)
+        if type(value) not in (int, float) or not 0 <= value < float("inf"):
+            raise ValueError(f"{name} must be a number >= 0, got {value!r}")
+
+
+def _chances(config, *names):
+    for name in names:
+        value = getattr(config, name)
+        if type(value) not in (int, float) or not 0 <= value <= 1:
+            raise ValueError(f"{name} is a probability between 0 and 1, got {value!r}")
+
+
+def _operations(config, *names):
+    for name in names:
+        for operation in filter(None, getattr(config, name).split("_")):
+            _choice(f"operation in {name}", operation, OPERATIONS)
+
+
+def _choice(name: str, value, choices) -> None:
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(map(str, choices))}")

@@ -1,0 +1,137 @@
+"""The value of a set: the test accuracy of networks trained on it."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .condensed import CondensedSet
+from .config import TrainConfig
+from .data import ImageData, normalize, to_float
+from .machine import pick_device
+from .networks import fresh_convnet
+from .progress import progress
+from .rng import ShuffledBatches, generator
+from .training import train_step
+
+TEST_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Result:
+    """Test accuracies in percent, one per seed: `best` of the evaluations (the papers' number) and `last`.
+
+    The best of several looks at the test set is optimistic; `last` is the honest number. `mean` and `std` (population)
+    are those of `best`.
+    """
+
+    best: tuple[float, ...]
+    last: tuple[float, ...]
+    patches: int  # training images after decoding
+    seconds: float
+    config: TrainConfig
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds of the best accuracy, percent."""
+        return float(np.mean(self.best))
+
+    @property
+    def std(self) -> float:
+        """Population standard deviation over the seeds of the best accuracy, percent."""
+        return float(np.std(self.best))
+
+    @property
+    def last_mean(self) -> float:
+        """Mean over the seeds of the last accuracy, percent."""
+        return float(np.mean(self.last))
+
+    def __str__(self) -> str:
+        seeds = len(self.best)
+        protocol = (
+            f"{seeds} seed{'s' if seeds > 1 else ''}, best of {self.config.evaluations}, {self.config.epochs} epochs"
+        )
+        return f"{self.mean:.1f} ± {self.std:.1f} % ({protocol}; last {self.last_mean:.1f} %)"
+
+
+def evaluate(condensed: CondensedSet, data: ImageData, config: TrainConfig, *, device: str | None = None) -> Result:
+    """Train a fresh network on the set for every seed and test it on ``data.x_test`` (the papers' protocol).
+
+    Equal seeds start from equal networks and draw equal batches for equally large sets, so comparisons are paired.
+    Raises ValueError for a set that does not fit the data.
+
+    >>> from mdckit import load
+    >>> digits = load("digits")
+    >>> real = CondensedSet(digits.first_images(1), 1, digits.mean, digits.std, digits.classes)
+    >>> evaluate(real, digits, TrainConfig.preset("digits", "quick", epochs=4, seeds=(0,))).patches
+    10
+    """
+    _check(condensed, data)
+    chosen, begin = pick_device(device), time.perf_counter()
+    images, labels = (tensor.to(chosen) for tensor in condensed.tensors())
+    curves = [accuracy_curve(images, labels, data, config, seed, chosen) for seed in config.seeds]
+    seconds = time.perf_counter() - begin
+    best, last = tuple(max(c) for c in curves), tuple(c[-1] for c in curves)
+    return Result(best, last, len(images), seconds, config)
+
+
+def evaluate_sizes(
+    sizes: Mapping[int, CondensedSet],
+    data: ImageData,
+    config: TrainConfig,
+    *,
+    device: str | None = None,
+    label: str = "evaluating",
+    show_progress: bool = True,
+) -> dict[int, Result]:
+    """A `Result` for every size of `prefixes(sets, name)`, or of any mapping of images per class to sets."""
+    for condensed in sizes.values():
+        _check(condensed, data)
+    items = progress(sizes.items(), label, len(sizes), show=show_progress)
+    return {n: evaluate(condensed, data, config, device=device) for n, condensed in items}
+
+
+def accuracy_curve(
+    images: Tensor, labels: Tensor, data: ImageData, config: TrainConfig, seed: int, device: torch.device
+) -> list[float]:
+    """Train one network on normalised images (P, C, H, W); its test accuracies in percent at equidistant epochs."""
+    net = fresh_convnet(data.shape, len(data.classes), config, seed, "evaluate", device=device)
+    optimizer = torch.optim.SGD(net.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    milestones = [2 * config.epochs // 3, 5 * config.epochs // 6]
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.2)
+    batches = ShuffledBatches(len(images), config.batch, seed, "evaluate")
+    tested = {config.epochs * (k + 1) // config.evaluations for k in range(config.evaluations)}
+    curve = []
+    for epoch in range(config.epochs):
+        for b in range(epoch * batches.per_epoch, (epoch + 1) * batches.per_epoch):
+            index, random = batches[b].to(device), generator(seed, "evaluate", "augment", b)
+            train_step(net, optimizer, images[index], labels[index], config.augment, config.cutmix, random)
+        schedule.step()
+        if epoch + 1 in tested:
+            curve.append(test_accuracy(net, data))
+    return curve
+
+
+@torch.no_grad()
+def test_accuracy(net: nn.Module, data: ImageData) -> float:
+    """Accuracy of `net` on the test images, in percent."""
+    device = next(net.parameters()).device
+    net.eval()
+    right = 0
+    for images, labels in zip(data.x_test.split(TEST_BATCH), data.y_test.split(TEST_BATCH), strict=True):
+        logits = net(normalize(to_float(images.to(device)), data.mean, data.std))
+        right += int((logits.argmax(1) == labels.to(device)).sum())
+    net.train()
+    return 100 * right / len(data.y_test)
+
+
+def _check(condensed: CondensedSet, data: ImageData) -> None:
+    shape = tuple(condensed.images.shape[2:])
+    if shape != data.shape or len(condensed.classes) != len(data.classes):
+        raise ValueError(
+            f"a set with {len(condensed.classes)} classes of images {shape} asked to be tested on {data.name}: "
+            f"{len(data.classes)} classes of images {data.shape}"
+        )

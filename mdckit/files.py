@@ -1,0 +1,92 @@
+"""Files that are whole or absent: safetensors and JSON, written atomically."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+
+def write_atomically(path: str | Path, content: bytes) -> Path:
+    """Write `content` to `path` so that a reader sees the old file or the whole new one.
+
+    Missing parent folders are made. Raises OSError, naming the path, and leaves no partial file.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def check_writable(folder: str | Path) -> Path:
+    """Make `folder` and prove that a file can be written in it, before any long work."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"probe")
+    except OSError as error:
+        message = f"cannot write in the folder {folder}: {error.strerror}"
+        raise OSError(error.errno, message) from error
+    return folder
+
+
+def save_json(path: str | Path, value: object) -> Path:
+    """Write `value` as indented JSON, atomically."""
+    return write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], info: Mapping) -> Path:
+    """Write tensors and a JSON-able `info` as one safetensors file, atomically."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return write_atomically(path, safetensors.torch.save(plain, {"mdckit": json.dumps(info)}))
+
+
+def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
+    """Read a file of `save_tensors` back; its info must say that it is of this `kind`.
+
+    Raises FileNotFoundError, or ValueError for a file that is truncated, foreign or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}: expected a mdckit {kind} (safetensors)")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            info = json.loads((file.metadata() or {}).get("mdckit", "null"))
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} is {_describe(path)}, not a mdckit {kind}: {error}") from None
+    if not isinstance(info, dict) or info.get("kind") != kind:
+        found = info.get("kind") if isinstance(info, dict) else "a safetensors file of another program"
+        raise ValueError(f"{path} holds {found}, not a mdckit {kind}")
+    return tensors, info
+
+
+def _describe(path: Path) -> str:
+    head = path.read_bytes()[:4]
+    if head[:1] == b"\x80" or head == b"PK\x03\x04":
+        return "a pickle or zip archive (which mdckit does not open)"
+    return "truncated or not a safetensors file"

