@@ -155,8 +155,9 @@ class _Loop:
             if recipe.name in self.distances:
                 means = self.distances[recipe.name] / self.count  # (K, N-1)
                 s.distances.append([t, *means.mean(0).tolist()])
-                rows = means if recipe.class_wise else means.mean(0, keepdim=True)
-                s.subsets = tuple(h.observe(t, row.tolist()) for h, row in zip(s.subsets, rows, strict=True))
+                if recipe.adaptive:
+                    rows = means if recipe.class_wise else means.mean(0, keepdim=True)
+                    s.subsets = tuple(h.observe(t, row.tolist()) for h, row in zip(s.subsets, rows, strict=True))
         state.outer = t
 
 
@@ -166,7 +167,7 @@ def _match(net, real, recipes, state, config, t, e) -> tuple[dict, dict]:
     draws = augment.draw(config.augment, len(real.data.classes), size, generator(config.seed, "siamese", t, e))
     gradients = {r.name: torch.zeros_like(state.sets[r.name].images) for r in recipes}
     losses = {r.name: torch.zeros((), device=device) for r in recipes}
-    distances = {r.name: [] for r in recipes if r.adaptive and state.sets[r.name].subsets[0].measures(t)}
+    distances = {name: [] for name, s in state.sets.items() if s.images.shape[1] > 1 and s.subsets[0].measures(t)}
     for c in range(len(real.data.classes)):
         siamese = augment.row(draws, c)
         images = augment.apply(real.class_batch(c, t, e)[None], siamese)[0]

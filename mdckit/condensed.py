@@ -19,7 +19,7 @@ class CondensedSet:
 
     `images` is (K, N, C, H, W) with pixels near [0, 1], never normalised; each holds `factor` x `factor` cells
     that `decode` turns into full-size patches. Labels are hard: class c is row c. `info` tells how the set was made
-    (recipe, config, MLS trace, versions). Raises ValueError for NaN pixels or a shape that does not fit.
+    (recipe, config, MLS trace, versions). Raises ValueError for NaN pixels, integers or a shape that does not fit.
     """
 
     images: Tensor
@@ -32,10 +32,12 @@ class CondensedSet:
 
     def __post_init__(self):
         check_count("factor", self.factor)
-        if self.images.ndim != 5 or len(self.images) != len(self.classes):
+        if self.images.ndim != 5 or len(self.images) != len(self.classes) or 0 in self.images.shape:
             raise ValueError(
                 f"images of shape {tuple(self.images.shape)} for {len(self.classes)} classes: expected (K, N, C, H, W)"
             )
+        if not self.images.is_floating_point():
+            raise ValueError(f"the condensed images are {self.images.dtype}: expected floats near 0..1")
         if not bool(torch.isfinite(self.images).all()):
             raise ValueError("the condensed images hold NaN or infinite pixels")
         formation.cell_sides(self.images.shape[-1], self.factor)
@@ -98,20 +100,25 @@ class CondensedSet:
     def load(cls, path: str | Path) -> Self:
         """Read a set written by `save`.
 
-        Raises FileNotFoundError, or ValueError for a truncated or foreign file (pickles are not opened).
+        Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file (pickles are not opened).
         """
         tensors, info = files.load_tensors(path, "condensed set")
         for name in ("kind", "pixels", "labels", "order"):
-            info.pop(name)
-        return cls(
-            images=tensors["images"],
-            factor=info.pop("factor"),
-            mean=tuple(info.pop("mean")),
-            std=tuple(info.pop("std")),
-            classes=tuple(info.pop("classes")),
-            dataset=info.pop("dataset"),
-            info=info,
-        )
+            info.pop(name, None)
+        try:
+            return cls(
+                images=tensors["images"],
+                factor=info.pop("factor"),
+                mean=tuple(info.pop("mean")),
+                std=tuple(info.pop("std")),
+                classes=tuple(info.pop("classes")),
+                dataset=info.pop("dataset"),
+                info=info,
+            )
+        except KeyError as error:
+            raise ValueError(f"{path} holds no {error}, so it is not a whole mdckit condensed set") from None
+        except ValueError as error:
+            raise ValueError(f"{path} holds a set that cannot be used: {error}") from None
 
 
 def union(sets: Sequence[CondensedSet]) -> CondensedSet:
@@ -121,12 +128,9 @@ def union(sets: Sequence[CondensedSet]) -> CondensedSet:
     >>> union([one, one]).ipc
     2
     """
+    if not sets:
+        raise ValueError("no sets to unite: give at least one")
     first = sets[0]
-    for other in sets[1:]:
-        if (other.factor, other.classes, other.images.shape[2:]) != (
-            first.factor,
-            first.classes,
-            first.images.shape[2:],
-        ):
-            raise ValueError("the sets differ in classes, factor or image shape: only like sets can be united")
+    if len({(s.factor, s.classes, s.mean, s.std, s.images.shape[2:]) for s in sets}) > 1:
+        raise ValueError("the sets differ in classes, mean, std, factor or image shape: only like sets can be united")
     return replace(first, images=torch.cat([s.images for s in sets], dim=1), info=dict(first.info))

@@ -1,6 +1,7 @@
 """Settings as frozen values, checked when they are made, and the presets of each dataset."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -86,7 +87,7 @@ class CondenseConfig:
         500
         """
         preset = _lookup(CONDENSE_PRESETS, dataset, scale)
-        if "mnist" in dataset and dataset != "fashion-mnist" and changes.get("factor", preset.get("factor", 2)) > 1:
+        if dataset in ("mnist", "mnist5k") and changes.get("factor", preset.get("factor", cls.factor)) != 1:
             preset = preset | {"augment": "color_crop", "net_cutmix": 0.0}
         return _replace(cls(), preset | changes)
 
@@ -114,6 +115,8 @@ class TrainConfig:
     norm: Literal["instance", "batch", "none"] = "instance"
 
     def __post_init__(self):
+        if not isinstance(self.seeds, Iterable):
+            raise ValueError(f"seeds {self.seeds!r} asked: give one or more integers >= 0")
         object.__setattr__(self, "seeds", tuple(self.seeds))
         _positive(self, "epochs", "batch", "evaluations", "width", "depth")
         _numbers(self, "lr", "momentum", "weight_decay")
@@ -162,14 +165,15 @@ CONDENSE_PRESETS = {
     },
 }
 _NO_FLIP = {"augment": "color_crop_scale_rotate"}
+_NO_CUTMIX = {"cutmix": 0.0}  # MNIST at the paper's factor 2
 _SHORT = {"epochs": 100, "width": 32}
 TRAIN_PRESETS = {
     "paper": {
         "cifar10": {},
         "cifar100": {},
         "svhn": _NO_FLIP,
-        "mnist": _NO_FLIP,
-        "mnist5k": _NO_FLIP,
+        "mnist": _NO_FLIP | _NO_CUTMIX,
+        "mnist5k": _NO_FLIP | _NO_CUTMIX,
         "fashion-mnist": {},
     },
     "quick": {
@@ -229,7 +233,10 @@ def _chances(config, *names):
 
 def _operations(config, *names):
     for name in names:
-        for operation in filter(None, getattr(config, name).split("_")):
+        strategy = getattr(config, name)
+        if not isinstance(strategy, str):
+            raise ValueError(f"{name} must be operation names joined by '_', got {strategy!r}")
+        for operation in filter(None, strategy.split("_")):
             _choice(f"operation in {name}", operation, OPERATIONS)
 
 

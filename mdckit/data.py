@@ -44,6 +44,8 @@ class ImageData:
 
         Raises ValueError naming the first class that has fewer.
         """
+        check_count("count", count)
+        check_count("start", start, 0)
         self.require(start + count)
         picked = torch.stack([index[start : start + count] for index in self.class_indices])
         return to_float(self.x_train[picked])  # (K, count, C, H, W)
@@ -102,8 +104,8 @@ def from_arrays(
     """ImageData of arrays or tensors: images (M, H, W), (M, H, W, C) or (M, C, H, W), C being 1 or 3.
 
     Pixels are integers 0..255 or floats 0..1; floats are rounded to 8 bits. Labels are 0..K-1 and
-    every class has training images. Mean and std default to those of the training pixels. Raises
-    ValueError for anything else.
+    every class has training images. Mean and std, one number per channel, default to those of the
+    training pixels. Raises ValueError for anything else.
 
     >>> x = np.zeros((4, 8, 8)); y = [0, 0, 1, 1]
     >>> from_arrays(x, y, x, y).shape
@@ -116,15 +118,31 @@ def from_arrays(
         )
     y_train, y_test = _labels(y_train, x_train, "y_train"), _labels(y_test, x_test, "y_test")
     count = int(y_train.max()) + 1 if classes is None else len(classes)
-    missing = sorted(set(range(count)) - set(y_train.tolist()))
-    if missing or count < 2:
-        raise ValueError(f"labels must be 0..K-1 with training images for each of K >= 2 classes: none for {missing}")
-    if max(y_train.max(), y_test.max()) >= count:
-        raise ValueError(f"labels must be below {count}, got {max(int(y_train.max()), int(y_test.max()))}")
+    _check_classes(y_train, y_test, count)
     classes = tuple(classes) if classes is not None else tuple(map(str, range(count)))
-    if mean is None or std is None:
+    if mean is None and std is None:
         mean, std = _moments(x_train)
+    _check_moments(mean, std, x_train.shape[1])
     return ImageData(x_train, y_train, x_test, y_test, classes, tuple(mean), tuple(std), name)
+
+
+def _check_classes(y_train: Tensor, y_test: Tensor, count: int) -> None:
+    if count < 2:
+        raise ValueError(f"labels of {count} class given: at least 2 classes are needed")
+    highest = max(int(y_train.max()), int(y_test.max()))
+    if highest >= count:
+        raise ValueError(f"labels must be below {count}, got {highest}")
+    present = set(y_train.tolist())
+    missing = next((c for c in range(count) if c not in present), None)
+    if missing is not None:
+        raise ValueError(f"labels must be 0..{count - 1} with training images of each: there are none of {missing}")
+
+
+def _check_moments(mean: Sequence[float] | None, std: Sequence[float] | None, channels: int) -> None:
+    if mean is None or std is None:
+        raise ValueError(f"mean {mean} and std {std} asked: give both, or neither")
+    if len(mean) != channels or len(std) != channels or min(std) <= 0:
+        raise ValueError(f"mean {mean} and std {std} asked of {channels}-channel images: one each, std > 0")
 
 
 def _moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -140,34 +158,41 @@ def _shape(images: Tensor) -> str:
     return "x".join(map(str, images.shape[1:]))
 
 
+def _array(values) -> np.ndarray:
+    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+
+
 def _images(images, name: str) -> Tensor:
-    images = torch.as_tensor(np.asarray(images))
+    images = _array(images)
+    shape = images.shape
     if images.ndim == 3:
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
-        images = images.permute(0, 3, 1, 2)
+        images = images.transpose(0, 3, 1, 2)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise ValueError(
-            f"{name} has shape {tuple(images.shape)}: expected (M, H, W), (M, H, W, C) or (M, C, H, W), C = 1 or 3"
-        )
-    high = 1 if images.is_floating_point() else 255
-    if not bool(torch.isfinite(images).all()):
-        raise ValueError(f"{name} holds NaN or infinite pixels")
-    if images.dtype != torch.uint8 and (images.min() < 0 or images.max() > high):
-        found = f"{images.min().item():g}..{images.max().item():g}"
-        raise ValueError(f"{name} holds pixels in {found}: expected integers 0..255 or floats 0..1")
-    if images.is_floating_point():
+        raise ValueError(f"{name} has shape {shape}: expected (M, H, W), (M, H, W, C) or (M, C, H, W), C = 1 or 3")
+    _check_pixels(images, name)
+    if images.dtype.kind == "f":
         images = (images * 255).round()
-    return images.to(torch.uint8).contiguous()
+    return torch.from_numpy(np.require(images, np.uint8, "CW"))
+
+
+def _check_pixels(images: np.ndarray, name: str) -> None:
+    if images.dtype.kind not in "uif":
+        raise ValueError(f"{name} holds {images.dtype} pixels: expected integers 0..255 or floats 0..1")
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        raise ValueError(f"{name} holds NaN or infinite pixels")
+    low, high = images.min(), images.max()
+    if low < 0 or high > (1 if images.dtype.kind == "f" else 255):
+        raise ValueError(f"{name} holds pixels in {low:g}..{high:g}: expected integers 0..255 or floats 0..1")
 
 
 def _labels(labels, images: Tensor, name: str) -> Tensor:
-    labels = torch.as_tensor(np.asarray(labels))
-    if labels.shape != (len(images),) or labels.is_floating_point() or labels.dtype == torch.bool:
+    labels = _array(labels)
+    if labels.shape != (len(images),) or labels.dtype.kind not in "ui":
         raise ValueError(
-            f"{name} must be {len(images)} integers, one per image, got {labels.dtype} of shape {tuple(labels.shape)}"
+            f"{name} must be {len(images)} integers, one per image, got {labels.dtype} of shape {labels.shape}"
         )
-    labels = labels.long()
     if labels.min() < 0:
-        raise ValueError(f"{name} holds the label {int(labels.min())}: labels start at 0")
-    return labels
+        raise ValueError(f"{name} holds the label {labels.min()}: labels start at 0")
+    return torch.from_numpy(labels.astype(np.int64))

@@ -2,17 +2,20 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from . import files
+from .config import check_count
 from .data import ImageData, from_arrays
 from .rng import generator
 
@@ -39,15 +42,18 @@ def load(name_or_path: str | Path, *, size: int | None = None, download: bool = 
     """Real images by name, or from an image folder ``DIR/{train,test}/<class>/*``.
 
     Names: mnist5k and digits (shipped with packages, no download), cifar10, cifar100, svhn, mnist,
-    fashion-mnist (torchvision; `download` fetches what is missing) and imagenet10 (a folder of that
-    name with wnid folders). Files live under ``MDCKIT_DATA``, else ``~/.cache/mdckit``. With `size`
-    a folder's images are resized (shorter side) and centre-cropped to it. Raises ValueError for an
-    unknown name and FileNotFoundError, naming the folder, where the files are missing.
+    fashion-mnist (an image folder of that name, else torchvision's files; `download` fetches what is
+    missing) and imagenet10 (a folder of that name with wnid folders). Files live under ``MDCKIT_DATA``,
+    else ``~/.cache/mdckit``. With `size` a folder's images are resized (shorter side) and centre-cropped
+    to it. Raises ValueError for an unknown name and FileNotFoundError, naming the folder, where the
+    files are missing.
 
     >>> load("digits").shape
     (1, 8, 8)
     """
     name = str(name_or_path)
+    if size is not None:
+        check_count("size", size)
     if name in SOURCES:
         source = SOURCES[name]
         if name in FOLDER_SOURCES:
@@ -55,8 +61,8 @@ def load(name_or_path: str | Path, *, size: int | None = None, download: bool = 
         if size is not None:
             raise ValueError(f"size {size} asked of {name!r}, whose images have one size: leave it out")
         return source(download=download) if name in DOWNLOADS else source()
-    if Path(name).is_dir():
-        return load_folder(name, size=size)
+    if Path(name).expanduser().is_dir():
+        return load_folder(Path(name).expanduser(), size=size)
     raise ValueError(
         f"unknown data set {name!r}: no folder of that name, and the names are {', '.join(sorted(SOURCES))}"
     )
@@ -96,7 +102,13 @@ def _stratified(labels: Tensor, name: str, test_count: int) -> tuple[Tensor, Ten
     return ~test, test
 
 
-def _load_torchvision(name: str, class_name: str, statistics: dict, *, download: bool) -> ImageData:
+def _load_by_name(name: str, class_name: str, layout: str, statistics: dict, *, download: bool) -> ImageData:
+    if (data_root() / name / "train").is_dir():
+        return load_folder(data_root() / name, name=name, **statistics)
+    return _load_torchvision(name, class_name, layout, statistics, download=download)
+
+
+def _load_torchvision(name: str, class_name: str, layout: str, statistics: dict, *, download: bool) -> ImageData:
     import torchvision.datasets
 
     root = data_root()
@@ -104,10 +116,11 @@ def _load_torchvision(name: str, class_name: str, statistics: dict, *, download:
     parts = ({"split": "train"}, {"split": "test"}) if name == "svhn" else ({"train": True}, {"train": False})
     try:
         train, test = (dataset(root, download=download, **part) for part in parts)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError, AssertionError) as error:
         raise FileNotFoundError(
-            f"no {name} in {root}: put torchvision's {class_name} files there, or name another folder with "
-            f"MDCKIT_DATA, or call load({name!r}, download=True) with network access ({error})"
+            f"no whole {name} in {root}: put torchvision's {class_name} files ({layout}) or an image folder "
+            f"{name}/{{train,test}}/<class>/* there, or name another folder with MDCKIT_DATA, or call "
+            f"load({name!r}, download=True) with network access ({error or 'damaged files'})"
         ) from None
     labels = [d.labels if name == "svhn" else d.targets for d in (train, test)]
     classes = getattr(train, "classes", None)
@@ -138,21 +151,33 @@ def load_folder(
 ) -> ImageData:
     """ImageData of ``folder/{train,test}/<class>/*`` (``val`` may stand for ``test``), decoded once and cached.
 
-    Classes are the sorted folder names, or the folders `wnids` names, in its order. The cache is one
-    safetensors file under the data root, keyed by the files' names, sizes and times. Raises
-    FileNotFoundError for missing folders, ValueError for images that do not go together.
+    Classes are the sorted folder names, or the folders `wnids` names, in its order. Given statistics
+    (`mean` and `std`) also say whether images are read as grey or as RGB. The cache is one safetensors
+    file under the data root, keyed by the files' places, sizes and times. Raises FileNotFoundError for
+    missing folders, ValueError for images or classes that do not go together.
     """
     folder = Path(folder).resolve()
     parts = [folder / "train", next((folder / p for p in ("test", "val") if (folder / p).is_dir()), folder / "test")]
     for part in parts:
         if not part.is_dir():
             raise FileNotFoundError(f"no folder {part}: an image folder holds train/<class>/* and test/<class>/*")
-    folders = list(wnids) if wnids else sorted(p.name for p in parts[0].iterdir() if p.is_dir())
+    folders = list(wnids) if wnids else _class_folders(*parts)
     listing = [_list_images(part, folders) for part in parts]
-    cache = data_root() / "decoded" / f"{folder.name}-{_fingerprint(folder, listing, size)}.safetensors"
-    tensors = _decode_cached(cache, listing, size)
+    mode = {1: "L", 3: "RGB"}[len(statistics["mean"])] if statistics else None
+    cache = data_root() / "decoded" / f"{folder.name}-{_fingerprint(listing, size, mode)}.safetensors"
+    tensors = _decode_cached(cache, listing, size, mode)
     classes = list(wnids.values()) if wnids else folders
     return from_arrays(**tensors, classes=classes, name=name or folder.name, **statistics)
+
+
+def _class_folders(train: Path, test: Path) -> list[str]:
+    names = [{p.name for p in part.iterdir() if p.is_dir() and p.name[0] != "."} for part in (train, test)]
+    if not names[0]:
+        raise FileNotFoundError(f"the folder {train} holds no class folders")
+    if names[1] - names[0]:
+        extra = ", ".join(sorted(names[1] - names[0]))
+        raise FileNotFoundError(f"no folder {extra} in {train}: train and test need the same classes")
+    return sorted(names[0])
 
 
 def _list_images(part: Path, folders: Sequence[str]) -> list[tuple[Path, int]]:
@@ -164,43 +189,46 @@ def _list_images(part: Path, folders: Sequence[str]) -> list[tuple[Path, int]]:
         if not images:
             raise FileNotFoundError(f"the folder {part / class_folder} holds no images")
         listing += [(path, label) for path in images]
-    if not listing:
-        raise FileNotFoundError(f"the folder {part} holds no class folders")
     return listing
 
 
-def _fingerprint(folder: Path, listing: list, size: int | None) -> str:
-    digest = hashlib.sha256(f"1 {size}".encode())
+def _fingerprint(listing: list, size: int | None, mode: str | None) -> str:
+    digest = hashlib.sha256(f"2 {size} {mode}".encode())
     for path, label in (entry for part in listing for entry in part):
         stat = path.stat()
-        digest.update(f"{path.relative_to(folder)}\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        digest.update(f"{path}\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _decode_cached(cache: Path, listing: list, size: int | None) -> dict[str, Tensor]:
+def _decode_cached(cache: Path, listing: list, size: int | None, mode: str | None) -> dict[str, Tensor]:
     if cache.is_file():
-        return files.load_tensors(cache, "decoded folder")[0]
+        with suppress(ValueError):  # a damaged cache is made again
+            return files.load_tensors(cache, "decoded folder")[0]
     tensors = {}
     for part, entries in zip(("train", "test"), listing, strict=True):
-        tensors[f"x_{part}"] = decode_images([path for path, _ in entries], size)
+        tensors[f"x_{part}"] = decode_images([path for path, _ in entries], size, mode)
         tensors[f"y_{part}"] = torch.tensor([label for _, label in entries])
-    files.save_tensors(cache, tensors, {"kind": "decoded folder"})
+    try:
+        files.save_tensors(cache, tensors, {"kind": "decoded folder"})
+    except OSError as error:
+        warnings.warn(f"the decoded images are not kept, the next load decodes them again: {error}", stacklevel=2)
     return tensors
 
 
-def decode_images(paths: Sequence[Path], size: int | None = None) -> Tensor:
+def decode_images(paths: Sequence[Path], size: int | None = None, mode: str | None = None) -> Tensor:
     """Image files as one uint8 tensor (M, C, H, W), decoded on all cores.
 
-    Grey files give C = 1, all others RGB. Raises ValueError for a file that is no image, and naming
-    two files where sizes or channels differ.
+    `mode` "L" reads all as grey (C = 1), "RGB" all as colour; None takes grey files as grey, all others
+    as RGB. Raises ValueError for a file that is no image or has more than 8 bits per channel, and
+    naming two files where sizes or channels differ.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        images = list(pool.map(partial(_decode, size=size), paths))
+        images = list(pool.map(partial(_decode, size=size, mode=mode), paths))
     for path, image in zip(paths, images, strict=True):
         if image.shape != images[0].shape:
             raise ValueError(
                 f"images differ: {paths[0]} is {_describe(images[0])}, {path} is {_describe(image)}; "
-                "make them alike, or load the folder with size=..."
+                "make channels alike, and sizes too or load the folder with size=..."
             )
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # (M, C, H, W)
 
@@ -210,35 +238,36 @@ def _describe(image: np.ndarray) -> str:
     return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
 
 
-def _decode(path: Path, size: int | None) -> np.ndarray:
+def _decode(path: Path, size: int | None, mode: str | None) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            grey = image.mode in ("1", "L", "I", "F", "I;16")
-            image = image.convert("L" if grey else "RGB")
-    except (UnidentifiedImageError, OSError) as error:
+            found = image.mode
+            image = image.convert(mode or ("L" if found in ("1", "L") else "RGB"))
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not a readable image: {error}") from None
+    if found[0] in "IF":
+        raise ValueError(f"{path} has more than 8 bits per pixel (mode {found}): convert it to 8 bits")
     if size is not None:
         image = _resize_and_crop(image, size)
     return np.asarray(image).reshape(image.height, image.width, -1)
 
 
 def _resize_and_crop(image: Image.Image, size: int) -> Image.Image:
-    scale = size / min(image.size)
-    width, height = (max(size, round(side * scale)) for side in image.size)
-    left, top = (width - size) // 2, (height - size) // 2
-    return image.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
+    from torchvision.transforms import functional
+
+    return functional.center_crop(functional.resize(image, size), size)
 
 
-DOWNLOADS = {
-    "cifar10": ("CIFAR10", CIFAR_STATISTICS),
-    "cifar100": ("CIFAR100", CIFAR_STATISTICS),
-    "svhn": ("SVHN", SVHN_STATISTICS),
-    "mnist": ("MNIST", MNIST_STATISTICS),
-    "fashion-mnist": ("FashionMNIST", FASHION_STATISTICS),
+DOWNLOADS = {  # name: torchvision's class, where its files lie, mean and std
+    "cifar10": ("CIFAR10", "cifar-10-batches-py/data_batch_1 and so on", CIFAR_STATISTICS),
+    "cifar100": ("CIFAR100", "cifar-100-python/{train,test,meta}", CIFAR_STATISTICS),
+    "svhn": ("SVHN", "{train,test}_32x32.mat", SVHN_STATISTICS),
+    "mnist": ("MNIST", "MNIST/raw/train-images-idx3-ubyte and so on", MNIST_STATISTICS),
+    "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw/train-images-idx3-ubyte and so on", FASHION_STATISTICS),
 }
 FOLDER_SOURCES = ("imagenet10",)
 SOURCES: dict[str, Callable[..., ImageData]] = {
     "mnist5k": load_mnist5k,
     "digits": load_digits,
     "imagenet10": load_imagenet10,
-} | {name: partial(_load_torchvision, name, *how) for name, how in DOWNLOADS.items()}
+} | {name: partial(_load_by_name, name, *how) for name, how in DOWNLOADS.items()}

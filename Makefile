@@ -1,0 +1,48 @@
+# make demo | test | lab | cifar10 | bench | notebooks: each sets up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m mdckit.notebooks run
+
+# glibc hands every large tensor back to the system and pays for fresh pages at the next one: keep them instead.
+export MALLOC_MMAP_THRESHOLD_ = 1073741824
+export MALLOC_TRIM_THRESHOLD_ = 2147483647
+
+.PHONY: setup demo test lab cifar10 bench notebooks clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer needed: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(RUN) notebooks/00_tour.ipynb results/demo/00_tour.ipynb -p results results/demo
+	@$(BIN)/python -m mdckit.results results/demo/result.json
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --durations 10
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -p no:doctest --nbval-lax --nbval-current-env notebooks/02_gradient_matching.ipynb
+
+lab: setup
+	$(BIN)/jupyter lab notebooks/00_tour.ipynb
+
+# CIFAR-10 as files of torchvision or as an image folder, under MDCKIT_DATA (see README)
+cifar10: setup
+	$(RUN) notebooks/20_run.ipynb results/cifar10/20_run.ipynb \
+		-f notebooks/params/cifar10_quick.yaml -p results results/cifar10
+	@$(BIN)/python -m mdckit.results results/cifar10/result.json
+
+bench: setup
+	$(BIN)/python -m tests.benchmarks.inner_iteration
+
+notebooks: setup
+	$(BIN)/python -m mdckit.notebooks refresh notebooks/*.ipynb
+	cp results/tour/figures/accuracy.png results/tour/figures/gallery_all_prefixes.png notebooks/figures/
+
+clean:
+	rm -rf $(VENV) results

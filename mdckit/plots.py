@@ -1,0 +1,192 @@
+"""One figure per function: values in, a matplotlib Figure out; pyplot's state is never used."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from . import files
+from .condensed import CondensedSet
+
+METHODS = {  # name -> (label, colour, marker); colours of seaborn's colour-blind palette
+    "baseline_c": ("Baseline C (one condensation)", 7, "s"),
+    "mdc": ("MDC", 0, "o"),
+    "all_prefixes": ("all prefixes at once", 2, "^"),
+    "baseline_a": ("Baseline A (one condensation per size)", 1, "D"),
+    "baseline_b": ("Baseline B (union of one-image sets)", 4, "v"),
+    "real": ("real images", 9, "x"),
+    "no_subset_loss": ("no subset loss", 7, "s"),
+    "calculate": ("calculate", 1, "D"),
+    "compare": ("+ compare", 4, "v"),
+    "freeze": ("+ freeze (MDC)", 0, "o"),
+}
+
+
+class Picture(Figure):
+    """A Figure that notebooks show as a picture, although pyplot does not know it."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def style(method: str, position: int = 0) -> dict:
+    """Line style of a method, the same in every figure."""
+    label, colour, marker = METHODS.get(method, (method, 3 + position, "P"))
+    palette = sns.color_palette("colorblind")
+    return {"label": label, "color": palette[colour % len(palette)], "marker": marker}
+
+
+def accuracy(
+    rows: pd.DataFrame,
+    *,
+    mark: int | None = None,
+    title: str = "",
+    ylabel: str | None = None,
+    size: tuple[float, float] = (7.0, 4.2),
+) -> Figure:
+    """Test accuracy against images per class: mean over the seeds, shaded by their standard deviation.
+
+    `rows` are those of `results.accuracies`; `mark` draws a vertical line at that size.
+    """
+    fig, ax = _figure(size)
+    for position, (method, group) in enumerate(rows.groupby("method", sort=False)):
+        by_size = group.groupby("ipc")["accuracy"]
+        mean, std, look = by_size.mean(), by_size.std(ddof=0), style(method, position)
+        ax.plot(mean.index, mean, lw=2, ms=6, **look)
+        ax.fill_between(mean.index, mean - std, mean + std, color=look["color"], alpha=0.15, lw=0)
+    if mark is not None:
+        ax.axvline(mark, color="0.3", lw=1, ls="--", zorder=0)
+    seeds = rows["seed"].nunique()
+    spread = f"test accuracy, % (mean ± std of {seeds} seed{'s' * (seeds > 1)})"
+    ax.set(xlabel="images per class", ylabel=ylabel or spread)
+    ax.set_title(title, loc="left")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(frameon=False)
+    return fig
+
+
+def tile(images: Tensor, keep: int | None = None, zoom: int = 1) -> np.ndarray:
+    """Images (rows, columns, C, H, W) in [0, 1] as one uint8 picture (height, width, 3) with white gaps.
+
+    Columns from number `keep` on are dimmed; every pixel becomes `zoom` x `zoom`.
+    """
+    pixels = images.detach().clamp(0, 1).float().cpu().numpy()
+    if keep is not None:
+        pixels[:, keep:] = 0.82 + 0.18 * pixels[:, keep:]
+    rows, columns, channels, height, width = pixels.shape
+    pixels = pixels.repeat(zoom, axis=3).repeat(zoom, axis=4)
+    gap = max(1, height * zoom // 14)
+    canvas = np.ones((rows, columns, channels, height * zoom + gap, width * zoom + gap), dtype=np.float32)
+    canvas[..., :-gap, :-gap] = pixels
+    canvas = canvas.transpose(0, 3, 1, 4, 2).reshape(rows * (height * zoom + gap), -1, channels)
+    picture = (canvas[:-gap, :-gap] * 255).round().astype(np.uint8)
+    return picture if channels == 3 else picture.repeat(3, axis=2)
+
+
+def gallery(condensed: CondensedSet, *, keep: int | None = None, rows: int | None = None, title: str = "") -> Figure:
+    """The stored images, a row per class, in the order of their use; beyond `keep` images per class they are dimmed."""
+    images = condensed.images[:rows]
+    return image_grid(images, condensed.classes[:rows], keep=keep, title=title, xlabel="image number")
+
+
+def image_grid(
+    images: Tensor,
+    row_labels: Sequence[str],
+    *,
+    column_labels: Sequence[str] | None = None,
+    keep: int | None = None,
+    title: str = "",
+    xlabel: str = "",
+) -> Figure:
+    """Images (rows, columns, C, H, W) in [0, 1] as a labelled grid; columns are numbered from 1 by default."""
+    count_rows, count_columns = images.shape[:2]
+    inch = min(0.62, 8.0 / count_columns)
+    fig, ax = _figure((count_columns * inch + 1.4, count_rows * inch + 0.9), grid=False)
+    picture = tile(images, keep)
+    ax.imshow(picture, interpolation="nearest", aspect="equal")
+    step_x, step_y = picture.shape[1] / count_columns, picture.shape[0] / count_rows
+    labels = column_labels or [str(n + 1) for n in range(count_columns)]
+    ax.set_xticks([(n + 0.5) * step_x for n in range(count_columns)], labels)
+    ax.set_yticks([(c + 0.5) * step_y for c in range(count_rows)], list(row_labels))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel(xlabel)
+    ax.set_title(title, loc="left")
+    return fig
+
+
+def mls_trace(trace: Sequence[Sequence[int]], outer: int, frozen: Sequence[int] | None = None) -> Figure:
+    """The most learnable subset over the outer loops as steps (MDC Fig. 5); `frozen` images per loop are shaded.
+
+    `trace` is ``CondensedSet.mls_trace``: [t, n] means that S[n] is trained from loop t + 1 on.
+    """
+    fig, ax = _figure((7.0, 3.0))
+    starts = [t + 1 for t, _ in trace]
+    sizes = [n for _, n in trace]
+    ax.step([*starts, outer + 1], [*sizes, sizes[-1]], where="post", lw=2.5, label="MLS, trained with S[N]")
+    if frozen is not None:
+        loops = np.arange(1, outer + 2)
+        frozen = [*frozen, frozen[-1]]
+        ax.fill_between(loops, 0, frozen, step="post", color="0.85", label="frozen")
+    ax.set(xlabel="outer loop t", ylabel="images per class", ylim=(0, max(sizes) + 1.2), xlim=(1, outer + 1))
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(frameon=False, loc="upper left", ncols=2)
+    return fig
+
+
+def feature_distances(distances: Sequence[Sequence[float]], title: str = "") -> Figure:
+    """F(n) of every subset against the outer loop (log scale); rows are [t, F(1), ..., F(N-1)]."""
+    fig, ax = _figure((7.0, 4.0))
+    loops = [row[0] for row in distances]
+    count = len(distances[0]) - 1
+    palette = sns.color_palette("viridis", count)
+    for n in range(1, count + 1):
+        ax.plot(loops, [row[n] for row in distances], color=palette[n - 1], marker="o", ms=4, label=f"S[{n}]")
+    ax.set(xlabel="outer loop t", ylabel="feature distance F(n)", yscale="log")
+    ax.set_title(title, loc="left")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(frameon=False, ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
+
+
+def curves(lines: Mapping[str, Sequence[float]], xlabel: str, ylabel: str, *, log: bool = False) -> Figure:
+    """One line per named sequence against 1, 2, 3, ..."""
+    fig, ax = _figure((7.0, 3.4))
+    for position, (name, values) in enumerate(lines.items()):
+        look = style(name, position) | {"marker": None}
+        ax.plot(range(1, len(values) + 1), values, lw=2, **look)
+    ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(lines) > 1:
+        ax.legend(frameon=False)
+    return fig
+
+
+def png(fig: Figure, dpi: int = 100) -> bytes:
+    """The figure as PNG bytes."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def save(fig: Figure, path: str | Path) -> Path:
+    """Write the figure as a PNG file, atomically."""
+    return files.write_atomically(path, png(fig, dpi=150))
+
+
+def _figure(size: tuple[float, float], grid: bool = True) -> tuple[Figure, Axes]:
+    fig = Picture(figsize=size, layout="constrained")
+    ax = fig.subplots()
+    if grid:
+        ax.grid(color="0.92", lw=0.8)
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right"]].set_visible(False)
+    return fig, ax

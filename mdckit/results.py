@@ -1,0 +1,108 @@
+"""What a run found, as one plain record: saved as JSON, shown as a table.
+
+python -m mdckit.results results/demo/result.json
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from . import files
+from .condensed import CondensedSet
+from .config import CondenseConfig, TrainConfig
+from .data import ImageData
+from .evaluate import Result
+from .machine import versions
+
+
+def record(
+    data: ImageData,
+    config: CondenseConfig,
+    train: TrainConfig,
+    sets: Mapping[str, CondensedSet],
+    results: Mapping[str, Mapping[int, Result]],
+    seconds: Mapping[str, float],
+) -> dict:
+    """All numbers of a run as JSON-able values.
+
+    `results` maps a method to its `Result` for each size. "accuracy" holds for every method and size the best-of-k
+    test accuracies in percent, one per evaluation seed (the papers' protocol), "accuracy_last" those after the
+    last epoch.
+    """
+    return {
+        "dataset": data.name,
+        "ipc": config.ipc,
+        "seeds": list(train.seeds),
+        "accuracy": _per_size(results, "best"),
+        "accuracy_last": _per_size(results, "last"),
+        "mls_trace": {name: s.mls_trace for name, s in sets.items() if s.mls_trace},
+        "feature_distances": {name: s.info["feature_distances"] for name, s in sets.items()},
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "config": {"condense": asdict(config), "train": asdict(train)},
+        "versions": versions(),
+    }
+
+
+def _per_size(results: Mapping[str, Mapping[int, Result]], which: str) -> dict:
+    return {
+        method: {str(n): [round(a, 2) for a in getattr(result, which)] for n, result in sizes.items()}
+        for method, sizes in results.items()
+    }
+
+
+def save(folder: str | Path, found: dict, sets: Mapping[str, CondensedSet]) -> Path:
+    """Write ``result.json`` and one safetensors file per set into `folder`; returns the path of ``result.json``."""
+    for name, condensed in sets.items():
+        condensed.save(Path(folder) / "sets" / f"{name}.safetensors")
+    return files.save_json(Path(folder) / "result.json", found)
+
+
+def load(path: str | Path) -> dict:
+    """Read a ``result.json`` back."""
+    return json.loads(Path(path).read_text())
+
+
+def accuracies(found: Mapping, which: str = "accuracy") -> pd.DataFrame:
+    """Accuracies in long form: columns method, ipc, seed, accuracy (percent); `which` may be "accuracy_last".
+
+    >>> found = {"seeds": [0, 1], "accuracy": {"mdc": {"1": [50.0, 52.0]}}}
+    >>> accuracies(found)["accuracy"].tolist()
+    [50.0, 52.0]
+    """
+    rows = [
+        (method, int(n), seed, value)
+        for method, sizes in found[which].items()
+        for n, values in sizes.items()
+        for seed, value in zip(found["seeds"], values, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["method", "ipc", "seed", "accuracy"])
+
+
+def table(found: Mapping, which: str = "accuracy") -> pd.DataFrame:
+    """Mean ± population std over the evaluation seeds, methods by images per class, and the mean over the sizes.
+
+    >>> table({"seeds": [0, 1], "accuracy": {"mdc": {"1": [50.0, 52.0], "2": [60.0, 60.0]}}}).loc["mdc"].tolist()
+    ['51.0 ± 1.0', '60.0 ± 0.0', '55.5']
+    """
+    grouped = accuracies(found, which).groupby(["method", "ipc"], sort=False)["accuracy"]
+    mean, std = grouped.mean().unstack(), grouped.std(ddof=0).unstack()
+    cells = mean.map("{:.1f}".format) + " ± " + std.map("{:.1f}".format)
+    shown = cells.loc[list(found[which])]
+    shown["mean"] = mean.mean(axis=1).map("{:.1f}".format)
+    return shown.rename_axis(index=None, columns="images per class")
+
+
+def summary(found: Mapping) -> str:
+    """The accuracy table as text, with what its numbers are."""
+    train = found["config"]["train"]
+    seeds = f"{len(found['seeds'])} evaluation seeds, best of {train['evaluations']} tests in {train['epochs']} epochs"
+    head = f"{found['dataset']}: test accuracy in %, mean ± std of {seeds}, by images per class"
+    return f"{head}\n{table(found).to_string()}"
+
+
+if __name__ == "__main__":
+    print(summary(load(sys.argv[1])))

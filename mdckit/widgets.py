@@ -1,0 +1,75 @@
+"""Interactive views over values that are already there; no computing of results happens here."""
+
+import io
+import threading
+from collections.abc import Callable, Mapping
+
+import ipywidgets
+from PIL import Image
+
+from . import plots, results
+from .condensed import CondensedSet
+
+
+def ipc_slider(draw: Callable[[int], bytes], maximum: int, describe: Callable[[int], str]) -> ipywidgets.VBox:
+    """A slider over images per class that shows the PNG ``draw(n)`` and the line of text ``describe(n)``.
+
+    Figures are drawn one at a time, whichever thread the kernel runs the callback on.
+    """
+    lock = threading.Lock()
+    slider = ipywidgets.IntSlider(
+        value=1,
+        min=1,
+        max=maximum,
+        description="images per class",
+        style={"description_width": "initial"},
+        layout={"width": "480px"},
+    )
+    picture, text = ipywidgets.Image(format="png"), ipywidgets.Label()
+
+    def redraw(_=None):
+        with lock:
+            picture.value, text.value = draw(slider.value), describe(slider.value)
+
+    slider.observe(redraw, names="value")
+    redraw()
+    return ipywidgets.VBox([slider, text, picture])
+
+
+def ipc_explorer(condensed: CondensedSet, found: Mapping, method: str, zoom: int = 2) -> ipywidgets.VBox:
+    """The set's gallery, its first n images per class in full, beside its accuracy curve; n is the slider.
+
+    `found` is the run's record (see `results.record`), from which the accuracies are read.
+    """
+    rows = results.accuracies(found)
+    by_size = rows[rows["method"] == method].groupby("ipc")["accuracy"]
+    mean, std = by_size.mean(), by_size.std(ddof=0)
+
+    def describe(n: int) -> str:
+        images = n * len(condensed.classes)
+        kilobytes = condensed.take(n).images.numel() / 1000
+        return (
+            f"{n} of {condensed.ipc} images per class = {images} images, {kilobytes:.0f} kB as 8-bit pixels: "
+            f"{mean[n]:.1f} ± {std[n]:.1f} % test accuracy"
+        )
+
+    def draw(n: int) -> bytes:
+        left = Image.fromarray(plots.tile(condensed.images, keep=n, zoom=_zoom(condensed, zoom)))
+        fig = plots.accuracy(rows, mark=n, size=(6.0, 3.9))
+        right = Image.open(io.BytesIO(plots.png(fig)))
+        return _beside(left, right)
+
+    return ipc_slider(draw, condensed.ipc, describe)
+
+
+def _zoom(condensed: CondensedSet, zoom: int) -> int:
+    return max(1, min(zoom, 600 // (condensed.ipc * condensed.images.shape[-1])))
+
+
+def _beside(left: Image.Image, right: Image.Image) -> bytes:
+    canvas = Image.new("RGB", (left.width + right.width + 16, max(left.height, right.height)), "white")
+    canvas.paste(left, (0, (canvas.height - left.height) // 2))
+    canvas.paste(right.convert("RGB"), (left.width + 16, (canvas.height - right.height) // 2))
+    buffer = io.BytesIO()
+    canvas.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,124 @@
+"""Every notebook runs headless with quick parameters, and is committed clean."""
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+import yaml
+from PIL import Image
+
+from mdckit import CondenseConfig, CondensedSet, TrainConfig, baselines, notebooks
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+ALL = sorted(FOLDER.glob("*.ipynb"))
+TINY = {"condense": {"outer": 2, "inner": 2, "period": 1}, "train": {"epochs": 4}, "seeds": [0, 1]}
+QUICK = {
+    "00_tour": TINY | {"dataset": "digits", "ipc": 3},
+    "01_images_as_parameters": {"dataset": "digits", "steps": 12, "epochs": 4},
+    "02_gradient_matching": {"dataset": "digits", "steps": 3},
+    "03_multi_formation": {"dataset": "digits", "epochs": 4},
+    "04_subset_degradation": TINY | {"dataset": "digits", "ipc": 2},
+    "05_most_learnable_subset": TINY | {"dataset": "digits", "ipc": 3},
+    "06_freezing_and_ablation": TINY | {"dataset": "digits", "ipc": 3},
+    "20_run": TINY | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise"], "ipc": 2},
+}
+
+
+def pictures(nb):
+    data = [o.get("data", {}) for cell in nb.cells for o in cell.get("outputs", [])]
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(d["image/png"])))) for d in data if "image/png" in d]
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_runs_headless_and_draws(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parameters = QUICK[path.stem] | ({"results": "out"} if path.stem in ("00_tour", "20_run") else {})
+    nb = notebooks.run(path, "out/executed.ipynb", parameters)
+    drawn = pictures(nb)
+    assert drawn
+    assert all(len(np.unique(picture)) > 10 for picture in drawn)
+    if "results" in parameters:
+        check_results(Path("out"), parameters)
+
+
+def check_results(folder, parameters):
+    found = json.loads((folder / "result.json").read_text())
+    methods = parameters.get("recipes", ["baseline_c", "mdc", "all_prefixes"])
+    sizes = [str(n) for n in range(1, parameters["ipc"] + 1)]
+    assert {"dataset", "ipc", "seeds", "accuracy", "mls_trace", "seconds", "config", "versions"} <= set(found)
+    assert found["dataset"] == "digits"
+    assert found["ipc"] == parameters["ipc"]
+    assert list(found["accuracy"]) == methods
+    for by_size in found["accuracy"].values():
+        assert list(by_size) == sizes
+        assert all(len(values) == 2 and all(0 <= a <= 100 for a in values) for values in by_size.values())
+    assert CondensedSet.load(folder / "sets" / f"{methods[-1]}.safetensors").ipc == parameters["ipc"]
+    assert (folder / "figures" / "accuracy.png").is_file()
+    assert not list(folder.rglob("checkpoint*"))
+    assert not list(folder.rglob(".*"))
+
+
+def test_interrupted_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parameters = TINY | {"recipes": ["mdc"], "ipc": 2, "sizes": [2]}
+    notebooks.run(FOLDER / "20_run.ipynb", "whole.ipynb", parameters | {"results": "whole"})
+    broken = parameters | {"results": "broken", "train": {"epochs": 4, "width": 0}}
+    stop_after_condensing = parameters | {"results": "broken", "sizes": [5]}  # no such size: nothing to evaluate
+    with pytest.raises(papermill.PapermillExecutionError, match="width must be an integer >= 1"):
+        notebooks.run(FOLDER / "20_run.ipynb", "broken.ipynb", broken)
+    assert not Path("broken").exists()
+    with pytest.raises(papermill.PapermillExecutionError):
+        notebooks.run(FOLDER / "20_run.ipynb", "stopped.ipynb", stop_after_condensing)
+    assert Path("broken/checkpoint.safetensors").is_file()
+    notebooks.run(FOLDER / "20_run.ipynb", "resumed.ipynb", parameters | {"results": "broken"})
+    one, two = (CondensedSet.load(f"{folder}/sets/mdc.safetensors") for folder in ("whole", "broken"))
+    assert (one.images == two.images).all()
+
+
+def test_unknown_parameter_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"unknown parameter 'ipcs'.*it has dataset"):
+        notebooks.run(FOLDER / "20_run.ipynb", tmp_path / "out.ipynb", {"ipcs": 3})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "params").glob("*.yaml")), ids=lambda path: path.stem)
+def test_parameter_files_are_valid(path):
+    parameters = yaml.safe_load(path.read_text())
+    assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / "20_run.ipynb")))
+    name = parameters.get("preset") or parameters["dataset"]
+    CondenseConfig.preset(name, parameters["scale"], ipc=parameters["ipc"], **parameters.get("condense", {}))
+    TrainConfig.preset(name, parameters["scale"], seeds=parameters["seeds"], **parameters.get("train", {}))
+    assert baselines.recipes_by_name(parameters["recipes"], parameters["ipc"])
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_committed_clean(path):
+    text = path.read_text()
+    nb = nbformat.read(path, as_version=4)
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    assert len(text) <= 400_000
+    assert nb.cells[0].source.startswith("# ")
+    assert "**Run time.**" in nb.cells[0].source
+    assert "**Papers.**" in nb.cells[0].source
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    assert all(cell.execution_count is None for cell in code)
+    assert all(len(cell.source.splitlines()) <= 15 for cell in code)
+    assert not re.search(r"cuda|!pip|%pip|/home/|/root/|/tmp/", "\n".join(cell.source for cell in nb.cells))
+    assert any(cell.outputs for cell in code), "committed with its outputs"
+    assert not any(o.output_type == "error" for cell in code for o in cell.outputs)
+
+
+def test_clean_is_idempotent_and_keeps_pictures(tmp_path):
+    copy = tmp_path / "tour.ipynb"
+    copy.write_bytes((FOLDER / "00_tour.ipynb").read_bytes())
+    notebooks.clean(copy)
+    once = copy.read_bytes()
+    notebooks.clean(copy)
+    assert copy.read_bytes() == once
+    assert pictures(nbformat.read(copy, as_version=4))
