@@ -1,7 +1,7 @@
 """Run notebooks headless with checked parameters, and clean them for the repository.
 
 python -m mdckit.notebooks run notebooks/20_run.ipynb out.ipynb -f notebooks/params/cifar10_quick.yaml -p seed 1
-python -m mdckit.notebooks clean notebooks/*.ipynb
+python -m mdckit.notebooks refresh notebooks/*.ipynb
 """
 
 import os

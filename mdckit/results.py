@@ -54,11 +54,23 @@ def _per_size(results: Mapping[str, Mapping[int, Result]], which: str) -> dict:
     }
 
 
-def save(folder: str | Path, found: dict, sets: Mapping[str, CondensedSet]) -> Path:
-    """Write ``result.json`` and one safetensors file per set into `folder`; returns the path of ``result.json``."""
-    for name, condensed in sets.items():
-        condensed.save(Path(folder) / "sets" / f"{name}.safetensors")
-    return files.save_json(Path(folder) / "result.json", found)
+def save(
+    folder: str | Path, found: dict, sets: Mapping[str, CondensedSet], checkpoint: str | Path | None = None
+) -> Path:
+    """Write ``result.json`` and one safetensors file per set into `folder`; returns the path of ``result.json``.
+
+    The run's `checkpoint` is removed once all is written; if writing fails, the OSError says that it is kept.
+    """
+    try:
+        for name, condensed in sets.items():
+            condensed.save(Path(folder) / "sets" / f"{name}.safetensors")
+        path = files.save_json(Path(folder) / "result.json", found)
+    except OSError as error:
+        kept = f"; the run's checkpoint is kept in {checkpoint}" if checkpoint and Path(checkpoint).is_file() else ""
+        raise OSError(error.errno, f"{error.strerror}{kept}") from error
+    if checkpoint is not None:
+        Path(checkpoint).unlink(missing_ok=True)
+    return path
 
 
 def load(path: str | Path) -> dict:

@@ -61,7 +61,7 @@ def load(name_or_path: str | Path, *, size: int | None = None, download: bool = 
         if size is not None:
             raise ValueError(f"size {size} asked of {name!r}, whose images have one size: leave it out")
         return source(download=download) if name in DOWNLOADS else source()
-    if Path(name).expanduser().is_dir():
+    if name and Path(name).expanduser().is_dir():
         return load_folder(Path(name).expanduser(), size=size)
     raise ValueError(
         f"unknown data set {name!r}: no folder of that name, and the names are {', '.join(sorted(SOURCES))}"
