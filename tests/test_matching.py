@@ -1,0 +1,122 @@
+"""The hot path against separate passes, in float64."""
+
+import pytest
+import reference
+import torch
+
+from mdckit.condense import image_step
+from mdckit.config import CondenseConfig
+from mdckit.matching import class_pass, feature_distances, group_sizes, prefix_loss, real_gradients
+from mdckit.networks import fresh_convnet
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+IPC, PER_IMAGE, LABEL = 4, 4, 1
+CLOSE = {"rtol": 1e-10, "atol": 1e-10}
+
+
+@pytest.fixture(params=[(1, 8, 8), (3, 16, 16)], ids=["grey", "rgb"])
+def case(request):
+    """A network, the patches of one class and real images of it."""
+    net = fresh_convnet(request.param, 3, CondenseConfig(width=4, depth=2), 0)
+    random = torch.Generator().manual_seed(1)
+    patches = torch.randn(IPC * PER_IMAGE, *request.param, generator=random)
+    return net, patches, torch.randn(5, *request.param, generator=random) * 2
+
+
+def matched(net, patches, real, prefixes, weights, distance):
+    """Loss and pixel gradient of `mdckit`, with one group per prefix."""
+    x = patches.clone().requires_grad_()
+    sizes = group_sizes(prefixes, PER_IMAGE)
+    done = class_pass(net, x, LABEL, sizes, create_graph=True)
+    target, _ = real_gradients(net, real, LABEL)
+    loss = prefix_loss(done.gradients, sizes, weights, target, distance)
+    return loss.detach(), torch.autograd.grad(loss, x)[0]
+
+
+def expected(net, patches, real, loss_of):
+    """Loss and pixel gradient of the reference."""
+    x = patches.clone().requires_grad_()
+    target = [g.detach() for g in reference.gradients(net, real, LABEL)]
+    loss = loss_of(net, x, LABEL, target)
+    return loss.detach(), torch.autograd.grad(loss, x)[0]
+
+
+def assert_same(found, wanted):
+    assert wanted[0] > 1e-3
+    assert wanted[1].abs().amax((1, 2, 3)).min() > 1e-6  # every patch gets a gradient
+    torch.testing.assert_close(found, wanted, **CLOSE)
+
+
+def test_real_gradients_are_those_of_the_mean_loss(case):
+    net, _, real = case
+    found, features = real_gradients(net, real, LABEL)
+    assert not any(g.requires_grad for g in found)
+    torch.testing.assert_close(found, reference.gradients(net, real, LABEL), **CLOSE)
+    torch.testing.assert_close(features, net.embed(real).mean(0).flatten().detach(), **CLOSE)
+
+
+@pytest.mark.parametrize("distance", ["l2", "l1"])
+class TestLoss:
+    def test_one_group_is_the_whole_set(self, case, distance):
+        found = matched(*case, [IPC], [1.0], distance)
+        assert_same(found, expected(*case, lambda *a: reference.whole_loss(*a, distance)))
+
+    @pytest.mark.parametrize("subset", [1, 3])
+    def test_head_and_tail_are_whole_and_subset(self, case, distance, subset):
+        found = matched(*case, [subset, IPC], [1.0, 1.0], distance)
+        wanted = expected(*case, lambda *a: reference.subset_loss(*a, distance, subset * PER_IMAGE))
+        assert_same(found, wanted)
+
+    def test_a_group_per_image_gives_all_prefixes(self, case, distance):
+        found = matched(*case, [1, 2, 3, 4], [1 / 3, 1 / 3, 1 / 3, 1.0], distance)
+        assert_same(found, expected(*case, lambda *a: reference.all_prefix_loss(*a, distance, PER_IMAGE)))
+
+    def test_a_prefix_without_weight_adds_nothing(self, case, distance):
+        found = matched(*case, [2, IPC], [0.0, 1.0], distance)
+        assert_same(found, expected(*case, lambda *a: reference.whole_loss(*a, distance)))
+
+
+def test_squared_l2_is_the_sum_of_squares_not_their_root(case):
+    net, patches, real = case
+    target = reference.gradients(net, real, LABEL)
+    syn = reference.gradients(net, patches, LABEL)
+    by_hand = sum(((a - b).flatten() ** 2).sum() for a, b in zip(syn, target, strict=True))
+    found, _ = matched(net, patches, real, [IPC], [1.0], "l2")
+    torch.testing.assert_close(found, by_hand, **CLOSE)
+
+
+def test_feature_distances_are_those_of_separate_passes(case):
+    net, patches, real = case
+    done = class_pass(net, patches, LABEL, [len(patches)], create_graph=False)
+    found = feature_distances(done.features, real_gradients(net, real, LABEL)[1], IPC)
+    wanted = reference.feature_distances(net, patches, real, PER_IMAGE)
+    assert found.shape == (IPC - 1,)
+    torch.testing.assert_close(found, torch.tensor(wanted), **CLOSE)
+
+
+def test_hooks_are_removed_even_after_an_error(case):
+    net, patches, _ = case
+    with pytest.raises(RuntimeError):
+        class_pass(net, patches[:, :, :, :0], LABEL, [len(patches)], create_graph=False)
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("classes", [1, 2, 5, 10])
+def test_image_step_is_one_sgd_step_per_class(classes, momentum):
+    """Positions are compared when the class's gradient is due, so the gradients depend on them."""
+    random = torch.Generator().manual_seed(classes)
+    start, target = torch.randn(2, classes, 2, 3, generator=random)
+    noise = torch.randn(5, classes, 2, 3, generator=random)
+
+    def gradient_of(k, c, x):
+        return 0.7 * (x - target[c]) + noise[k, c]
+
+    wanted = reference.shared_sgd(start, gradient_of, iterations=5, lr=0.3, momentum=momentum)
+    images, velocity = start.clone(), torch.zeros_like(start)
+    for k in range(5):
+        torch.testing.assert_close(images, wanted[k], rtol=1e-12, atol=1e-12)
+        gradient = torch.stack([gradient_of(k, c, images[c]) for c in range(classes)])
+        image_step(images, velocity, gradient, 0.3, momentum)
+    torch.testing.assert_close(images, wanted[5], rtol=1e-12, atol=1e-12)

@@ -1,0 +1,208 @@
+"""The project's files agree with each other: environments, pins, imports, docstrings."""
+
+import ast
+import graphlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+ENVIRONMENTS = {"environment.yml": {}, "binder/environment.yml": {"torch": "pytorch-cpu"}}
+SCRIPTS = ("postBuild", "start")
+MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted((ROOT / "mdckit").glob("*.py"))}
+
+
+def requirements(lines):
+    return {canonicalize_name(r.name): r for r in map(Requirement, lines)}
+
+
+CORE = requirements(PROJECT["dependencies"])
+ALL = CORE | {name: r for lines in EXTRAS.values() for name, r in requirements(lines).items()}
+
+
+def lower_bound(specifier):
+    (bound,) = [Version(s.version) for s in specifier if s.operator == ">="]
+    return bound
+
+
+def conda(file):
+    """The conda packages of an environment file, and the lines for pip."""
+    lines = yaml.safe_load((ROOT / file).read_text())["dependencies"]
+    pip = [line for entry in lines if isinstance(entry, dict) for line in entry["pip"]]
+    packages = dict(re.fullmatch(r"([a-z0-9_-]+)(.*)", line).groups() for line in lines if isinstance(line, str))
+    return packages, pip
+
+
+# -- environments and pins
+
+
+@pytest.mark.parametrize("file", ENVIRONMENTS)
+def test_every_core_dependency_is_in_the_conda_environment(file):
+    packages, _ = conda(file)
+    names = {name: (CONDA_NAMES | ENVIRONMENTS[file]).get(name, name) for name in CORE}
+    assert set(packages) == {"python", "pip", *names.values()}
+    for name, requirement in CORE.items():
+        asked, found = lower_bound(requirement.specifier), lower_bound(SpecifierSet(packages[names[name]]))
+        if file == "environment.yml":
+            assert found == asked, name
+        else:
+            assert found >= asked, name
+
+
+@pytest.mark.parametrize("file", ENVIRONMENTS)
+def test_the_conda_environment_pins_python_and_takes_conda_forge_alone(file):
+    packages, _ = conda(file)
+    pinned = Version(packages["python"].removeprefix("="))
+    assert pinned >= Version("3.11")
+    assert pinned in SpecifierSet(PROJECT["requires-python"])
+    assert yaml.safe_load((ROOT / file).read_text())["channels"] == ["conda-forge", "nodefaults"]
+
+
+def test_the_conda_environment_installs_every_extra_and_binder_none():
+    _, pip = conda("environment.yml")
+    assert pip == [f"-e .[{','.join(EXTRAS)}]"]
+    assert conda("binder/environment.yml")[1] == []
+
+
+def test_constraints_pin_every_direct_dependency():
+    pins = requirements(re.findall(r"^\w.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    assert set(pins) == {*ALL, "distributed"}
+    for name, pin in pins.items():
+        (exact,) = pin.specifier
+        assert exact.operator == "==", name
+        assert not pin.extras, name
+        assert name == "distributed" or Version(exact.version) in ALL[name].specifier, name
+    assert {name: str(pins[name].specifier) for name in ("torch", "torchvision")} == {
+        "torch": "==2.11.0",
+        "torchvision": "==0.26.0",
+    }
+    assert pins["dask"].specifier == pins["distributed"].specifier
+
+
+# -- Binder
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_binder_scripts_are_executable_and_parse(name):
+    script = ROOT / "binder" / name
+    assert os.access(script, os.X_OK)
+    assert script.read_text().startswith("#!/bin/bash\n")
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_binder_builds_stop_at_the_first_error_and_leave_the_environment_alone():
+    lines = (ROOT / "binder" / "postBuild").read_text().splitlines()
+    assert lines[1] == "set -e"
+    assert "pip install --no-deps --no-cache-dir -e ." in lines
+
+
+def test_binder_starts_what_it_is_asked_to_with_the_settings():
+    script = ROOT / "binder" / "start"
+    assert script.read_text().rstrip().splitlines()[-1] == 'exec "$@"'
+    run = subprocess.run([script, "env"], capture_output=True, text=True, check=True)
+    settings = {"MDCKIT_PROFILE=binder", "OMP_NUM_THREADS=1"}
+    memory = {"MALLOC_MMAP_THRESHOLD_=1073741824", "MALLOC_TRIM_THRESHOLD_=2147483647"}
+    assert settings | memory <= set(run.stdout.splitlines())
+
+
+# -- the licence
+
+
+def test_the_licence_is_the_declared_one():
+    text = (ROOT / "LICENSE").read_text()
+    assert PROJECT["license"] == "MIT"
+    assert PROJECT["license-files"] == ["LICENSE"]
+    assert text.startswith("MIT License\n\nCopyright (c) 2026 The mdckit authors\n")
+
+
+# -- the package
+
+
+def own_imports(tree):
+    """Modules of the package that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            found |= {node.module} if node.module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            assert not any(name.split(".")[0] == "mdckit" for name in names), "imports inside the package are relative"
+    return found
+
+
+def foreign_imports(tree):
+    """First names of all modules outside the package that a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_imports_run_downwards():
+    graph = {name: own_imports(tree) for name, tree in MODULES.items() if name != "__init__"}
+    assert set().union(*graph.values()) <= set(graph)
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+    assert graph["config"] == graph["rng"] == graph["files"] == set()
+
+
+def test_nobody_imports_the_views():
+    users = {
+        view: {name for name, tree in MODULES.items() if view in own_imports(tree)} for view in ("plots", "widgets")
+    }
+    assert users["plots"] <= {"widgets"}
+    assert users["widgets"] == set()
+
+
+def test_every_imported_package_is_a_declared_dependency():
+    names = set().union(*map(foreign_imports, MODULES.values())) - set(sys.stdlib_module_names)
+    distributions = packages_distributions()
+    missing = {n for n in names if not {canonicalize_name(d) for d in distributions.get(n, [n])} & set(CORE)}
+    assert missing == set()
+
+
+def test_only_one_module_knows_the_names_of_devices():
+    mentions = {p.name for p in (ROOT / "mdckit").glob("*.py") if "cuda" in p.read_text().lower()}
+    assert mentions == {"machine.py"}
+
+
+def public(body, prefix):
+    """Public functions and classes of a module, and the public methods of those classes."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield f"{prefix}.{node.name}", node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body, f"{prefix}.{node.name}")
+
+
+def test_everything_public_has_a_docstring():
+    nodes = [pair for name, tree in MODULES.items() for pair in public(tree.body, name)]
+    assert len(nodes) > 50
+    assert [name for name, node in nodes if not ast.get_docstring(node) and not name.endswith(".forward")] == []
+    assert [name for name, tree in MODULES.items() if not ast.get_docstring(tree)] == []
+
+
+def test_the_public_names_are_listed_and_there():
+    import mdckit
+
+    imported = {
+        alias.name for node in MODULES["__init__"].body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert set(mdckit.__all__) == imported
+    assert all(hasattr(mdckit, name) for name in mdckit.__all__)
