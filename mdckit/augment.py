@@ -113,11 +113,11 @@ def _warp(images: Tensor, theta: Tensor) -> Tensor:
 
 def _cutout(images: Tensor, centre: Tensor) -> Tensor:
     height, width = images.shape[-2:]
-    half = int(0.5 * height + 0.5) // 2
-    y, x = centre.to(images.device)[:, :, None].unbind(1)  # (B, 1)
-    rows, columns = torch.arange(height, device=y.device), torch.arange(width, device=y.device)
-    inside_y = (rows >= y - half) & (rows < y + half)  # (B, H)
-    inside_x = (columns >= x - half) & (columns < x + half)
+    side = int(0.5 * height + 0.5)
+    top, left = (centre.to(images.device)[:, :, None] - side // 2).unbind(1)  # (B, 1)
+    rows, columns = torch.arange(height, device=top.device), torch.arange(width, device=top.device)
+    inside_y = (rows >= top) & (rows < top + side)  # (B, H)
+    inside_x = (columns >= left) & (columns < left + side)
     hole = inside_y[:, None, None, :, None] & inside_x[:, None, None, None, :]
     return images.masked_fill(hole, 0)
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import augment, formation, matching
+from . import formation, parallel
 from .baselines import Recipe
 from .checkpoint import RunState, SetState, load_checkpoint, save_checkpoint
 from .condensed import CondensedSet
 from .config import CondenseConfig
 from .data import ImageData
+from .lockstep import match_sets
 from .machine import pick_device, versions
 from .networks import fresh_convnet
 from .progress import progress
-from .rng import generator
 from .streams import RealImages
 from .training import train_step
 
@@ -100,8 +100,8 @@ def condense_steps(
 ) -> Iterator[Step]:
     """Condense step by step: yields after every inner iteration, so that a caller can plot, stop or look.
 
-    `state` (from `start` or a checkpoint) is carried on and updated in place; breaking off loses the current outer
-    loop at most. Arguments and errors are those of `condense`.
+    `state` (from `start` or a checkpoint) is carried on and updated in place. To go on exactly, break off where a step
+    ``ends_outer`` or take the last checkpoint. Arguments and errors are those of `condense`.
     """
     chosen = pick_device(device)
     state = start(data, recipes, config) if state is None else state
@@ -112,26 +112,27 @@ def _run(data, recipes, config, device, state) -> Iterator[Step]:
     for s in state.sets.values():
         s.images, s.velocity = s.images.to(device), s.velocity.to(device)
     real = RealImages(data, config, device)
-    for t in range(state.outer + 1, config.outer + 1):
-        net = fresh_convnet(data.shape, len(data.classes), config, config.seed, "network", t, device=device)
-        optimizer = torch.optim.SGD(
-            net.parameters(), config.net_lr, momentum=config.net_momentum, weight_decay=config.net_weight_decay
-        )
-        for images, labels, random in real.pretraining(t):
-            train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random)
-        for s in state.sets.values():
-            s.images.clamp_(0, 1)
-        loop = _Loop(recipes)
-        for e in range(1, config.inner + 1):
-            loss, distances = _match(net, real, recipes, state, config, t, e)
-            for images, labels, random in real.network_batches(t, e):
+    with parallel.cores(device) as pool:
+        for t in range(state.outer + 1, config.outer + 1):
+            net = fresh_convnet(data.shape, len(data.classes), config, config.seed, "network", t, device=device)
+            optimizer = torch.optim.SGD(
+                net.parameters(), config.net_lr, momentum=config.net_momentum, weight_decay=config.net_weight_decay
+            )
+            for images, labels, random in real.pretraining(t):
                 train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random)
-            loop.add(loss, distances)
-            mls = {r.name: [h.mls(t) for h in state.sets[r.name].subsets] for r in recipes}
-            frozen = {r.name: [h.frozen(t) for h in state.sets[r.name].subsets] for r in recipes}
-            if e == config.inner:
-                loop.end(state, t)
-            yield Step(t, e, e == config.inner, loss, mls, frozen, state)
+            for s in state.sets.values():
+                s.images.clamp_(0, 1)
+            loop = _Loop(recipes)
+            for e in range(1, config.inner + 1):
+                loss, distances = match_sets(net, real, recipes, state, config, t, e, pool)
+                for images, labels, random in real.network_batches(t, e):
+                    train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random)
+                loop.add(loss, distances)
+                mls = {r.name: [h.mls(t) for h in state.sets[r.name].subsets] for r in recipes}
+                frozen = {r.name: [h.frozen(t) for h in state.sets[r.name].subsets] for r in recipes}
+                if e == config.inner:
+                    loop.end(state, t)
+                yield Step(t, e, e == config.inner, loss, mls, frozen, state)
 
 
 class _Loop:
@@ -152,81 +153,13 @@ class _Loop:
         for recipe in self.recipes:
             s = state.sets[recipe.name]
             s.losses.append(self.losses[recipe.name].item() / self.count)
-            if recipe.name in self.distances:
-                means = self.distances[recipe.name] / self.count  # (K, N-1)
+            means = self.distances[recipe.name] / self.count  # (K, N-1)
+            if s.subsets[0].measures(t) and means.numel():
                 s.distances.append([t, *means.mean(0).tolist()])
                 if recipe.adaptive:
                     rows = means if recipe.class_wise else means.mean(0, keepdim=True)
                     s.subsets = tuple(h.observe(t, row.tolist()) for h, row in zip(s.subsets, rows, strict=True))
         state.outer = t
-
-
-def _match(net, real, recipes, state, config, t, e) -> tuple[dict, dict]:
-    """One matching step of every set: the losses, and the feature distances (K, N-1) where they are due."""
-    device, size = real.device, real.data.shape[-1]
-    draws = augment.draw(config.augment, len(real.data.classes), size, generator(config.seed, "siamese", t, e))
-    gradients = {r.name: torch.zeros_like(state.sets[r.name].images) for r in recipes}
-    losses = {r.name: torch.zeros((), device=device) for r in recipes}
-    distances = {name: [] for name, s in state.sets.items() if s.images.shape[1] > 1 and s.subsets[0].measures(t)}
-    for c in range(len(real.data.classes)):
-        siamese = augment.row(draws, c)
-        images = augment.apply(real.class_batch(c, t, e)[None], siamese)[0]
-        target, target_features = matching.real_gradients(net, images, c)
-        for recipe in recipes:
-            s = state.sets[recipe.name]
-            history = s.subsets[c if recipe.class_wise else 0]
-            found = _match_class(net, real, recipe, config, s.images[c], history, c, t, siamese, target)
-            gradients[recipe.name][c] = found.pixels
-            losses[recipe.name] += found.loss
-            if recipe.name in distances:
-                distance = matching.feature_distances(found.features, target_features, len(s.images[c]))
-                distances[recipe.name].append(distance)
-    for recipe in recipes:
-        s = state.sets[recipe.name]
-        lr = config.image_lr(s.images.shape[1], size)
-        image_step(s.images, s.velocity, gradients[recipe.name], lr, config.momentum)
-    return losses, {name: torch.stack(rows) for name, rows in distances.items()}
-
-
-@dataclass(frozen=True)
-class _Match:
-    pixels: Tensor  # (n, C, H, W), gradient of the loss by the stored images
-    loss: Tensor
-    features: Tensor
-
-
-def _match_class(net, real, recipe, config, images, history, c, t, siamese, target) -> _Match:
-    """Matching loss of one class of one set, and its gradient by the stored images (n, C, H, W)."""
-    stored = images.detach().requires_grad_()
-    frozen = history.frozen(t)
-    visible = torch.cat([stored[:frozen].detach(), stored[frozen:]]) if frozen else stored
-    patches = real.normalize(formation.decode(visible, config.factor))
-    patches = augment.apply(patches[None], siamese)[0]
-    weights = recipe.weights(len(images), history.mls(t) if recipe.adaptive else None)
-    sizes = matching.group_sizes(list(weights), config.factor**2)
-    done = matching.class_pass(net, patches, c, sizes, create_graph=True)
-    loss = matching.prefix_loss(done.gradients, sizes, list(weights.values()), target, config.distance)
-    (pixels,) = torch.autograd.grad(loss, stored)
-    return _Match(pixels, loss.detach(), done.features)
-
-
-@torch.no_grad()
-def image_step(images: Tensor, velocity: Tensor, gradient: Tensor, lr: float, momentum: float) -> None:
-    """Update images (K, ...) in place as K steps of one SGD, one class after the other, would.
-
-    The released optimiser has one momentum buffer for all classes and steps once per class. The K steps of an inner
-    iteration are, in closed form, one step with learning rate ``lr (1 - mu^K) / (1 - mu)`` and carry-over ``mu^K``.
-
-    >>> x, v = torch.zeros(2, 1), torch.zeros(2, 1)
-    >>> image_step(x, v, torch.ones(2, 1), lr=1.0, momentum=0.5)
-    >>> x[0].item()
-    -1.5
-    """
-    classes = len(images)
-    carry = momentum**classes
-    scale = classes if momentum == 1 else (1 - carry) / (1 - momentum)
-    velocity.mul_(carry).add_(gradient)
-    images.sub_(velocity, alpha=lr * scale)
 
 
 def condensed_sets(

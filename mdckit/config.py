@@ -144,7 +144,7 @@ class TrainConfig:
 
 _GREY = {"distance": "l1", "lr": 1e-4, "net_images": 500}
 _QUICK = {"width": 32, "outer": 20, "inner": 10, "period": 5, "net_images": 256, "lr": 0.2}
-_QUICK_GREY = _QUICK | {"factor": 1, "outer": 40, "reference_size": 28}
+_QUICK_GREY = _QUICK | {"factor": 1, "outer": 40, "lr": 0.1, "reference_size": 28}
 CONDENSE_PRESETS = {
     "paper": {
         "cifar10": {},

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import parallel
 from .condensed import CondensedSet
 from .config import TrainConfig
 from .data import ImageData, normalize, to_float
@@ -69,13 +70,7 @@ def evaluate(condensed: CondensedSet, data: ImageData, config: TrainConfig, *, d
     >>> evaluate(real, digits, TrainConfig.preset("digits", "quick", epochs=4, seeds=(0,))).patches
     10
     """
-    _check(condensed, data)
-    chosen, begin = pick_device(device), time.perf_counter()
-    images, labels = (tensor.to(chosen) for tensor in condensed.tensors())
-    curves = [accuracy_curve(images, labels, data, config, seed, chosen) for seed in config.seeds]
-    seconds = time.perf_counter() - begin
-    best, last = tuple(max(c) for c in curves), tuple(c[-1] for c in curves)
-    return Result(best, last, len(images), seconds, config)
+    return evaluate_sizes({0: condensed}, data, config, device=device, show_progress=False)[0]
 
 
 def evaluate_sizes(
@@ -87,11 +82,31 @@ def evaluate_sizes(
     label: str = "evaluating",
     show_progress: bool = True,
 ) -> dict[int, Result]:
-    """A `Result` for every size of `prefixes(sets, name)`, or of any mapping of images per class to sets."""
+    """A `Result` for every size of `prefixes(sets, name)`, or of any mapping of images per class to sets.
+
+    On a CPU every core trains a network of its own; the results do not depend on the number of cores.
+    """
     for condensed in sizes.values():
         _check(condensed, data)
-    items = progress(sizes.items(), label, len(sizes), show=show_progress)
-    return {n: evaluate(condensed, data, config, device=device) for n, condensed in items}
+    chosen = pick_device(device)
+    jobs = [(n, seed) for n in sizes for seed in config.seeds]
+
+    def run(job: tuple[int, int]) -> tuple[list[float], float]:
+        n, seed = job
+        images, labels = (tensor.to(chosen) for tensor in sizes[n].tensors())
+        begin = time.perf_counter()
+        return accuracy_curve(images, labels, data, config, seed, chosen), time.perf_counter() - begin
+
+    with parallel.cores(chosen) as pool:
+        done = dict(zip(jobs, progress(pool.map(run, jobs), label, len(jobs), show=show_progress), strict=True))
+    return {n: _result([done[n, seed] for seed in config.seeds], config, sizes[n]) for n in sizes}
+
+
+def _result(runs: list[tuple[list[float], float]], config: TrainConfig, condensed: CondensedSet) -> Result:
+    curves = [curve for curve, _ in runs]
+    patches = len(condensed.classes) * condensed.ipc * condensed.factor**2
+    seconds = sum(seconds for _, seconds in runs)
+    return Result(tuple(max(c) for c in curves), tuple(c[-1] for c in curves), patches, seconds, config)
 
 
 def accuracy_curve(

@@ -261,3 +261,14 @@ def test_an_unknown_device_is_named_before_any_work(monkeypatch, digits):
     monkeypatch.setattr(evaluation, "accuracy_curve", None)
     with pytest.raises(ValueError, match="unknown device 'gpu'"):
         evaluate(real(digits, 1), digits, SHORT, device="gpu")
+
+
+def test_results_do_not_depend_on_the_number_of_cores(digits):
+    sizes = {n: real(digits, n) for n in (1, 2)}
+    found = []
+    for cores in (1, 2):
+        torch.set_num_threads(cores)
+        results = evaluate_sizes(sizes, digits, SHORT.replace(seeds=(0, 1)), device="cpu", show_progress=False)
+        found.append([(result.best, result.last) for result in results.values()])
+    torch.set_num_threads(1)
+    assert found[0] == found[1]

@@ -4,8 +4,8 @@ import pytest
 import reference
 import torch
 
-from mdckit.condense import image_step
 from mdckit.config import CondenseConfig
+from mdckit.lockstep import image_step
 from mdckit.matching import class_pass, feature_distances, group_sizes, prefix_loss, real_gradients
 from mdckit.networks import fresh_convnet
 
