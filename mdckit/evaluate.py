@@ -89,7 +89,7 @@ def evaluate_sizes(
     for condensed in sizes.values():
         _check(condensed, data)
     chosen = pick_device(device)
-    jobs = [(n, seed) for n in sizes for seed in config.seeds]
+    jobs = [(n, seed) for n in sorted(sizes, reverse=True) for seed in config.seeds]  # the long ones first
 
     def run(job: tuple[int, int]) -> tuple[list[float], float]:
         n, seed = job

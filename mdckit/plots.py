@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 from torch import Tensor
 
 from . import files
@@ -30,10 +31,13 @@ METHODS = {  # name -> (label, colour, marker); colours of seaborn's colour-blin
 
 
 class Picture(Figure):
-    """A Figure that notebooks show as a picture, although pyplot does not know it."""
+    """A Figure that notebooks show as a picture, although pyplot does not know it; 128 colours keep notebooks small."""
 
     def _repr_png_(self) -> bytes:
-        return png(self)
+        picture = Image.open(io.BytesIO(png(self, dpi=90))).convert("RGB")
+        buffer = io.BytesIO()
+        picture.quantize(128, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        return buffer.getvalue()
 
 
 def style(method: str, position: int = 0) -> dict:
