@@ -198,7 +198,7 @@ TRAIN_PRESETS = {
         "mnist5k": _SHORT | _NO_FLIP,
         "fashion-mnist": _SHORT,
         "imagenet10": _SHORT | {"depth": 5, "cutmix": 1.0},
-        "digits": _SHORT | _NO_FLIP | {"width": 16},
+        "digits": _SHORT | _NO_FLIP,
     },
 }
 

@@ -25,7 +25,8 @@ def ipc_slider(draw: Callable[[int], bytes], maximum: int, describe: Callable[[i
         style={"description_width": "initial"},
         layout={"width": "480px"},
     )
-    picture, text = ipywidgets.Image(format="png"), ipywidgets.Label()
+    picture = ipywidgets.Image(format="png", layout={"width": "fit-content", "max_width": "100%"})
+    text = ipywidgets.Label()
 
     def redraw(_=None):
         with lock:
@@ -36,7 +37,7 @@ def ipc_slider(draw: Callable[[int], bytes], maximum: int, describe: Callable[[i
     return ipywidgets.VBox([slider, text, picture])
 
 
-def ipc_explorer(condensed: CondensedSet, found: Mapping, method: str, zoom: int = 2) -> ipywidgets.VBox:
+def ipc_explorer(condensed: CondensedSet, found: Mapping, method: str) -> ipywidgets.VBox:
     """The set's gallery, its first n images per class in full, beside its accuracy curve; n is the slider.
 
     `found` is the run's record (see `results.record`), from which the accuracies are read.
@@ -54,7 +55,7 @@ def ipc_explorer(condensed: CondensedSet, found: Mapping, method: str, zoom: int
         )
 
     def draw(n: int) -> bytes:
-        left = Image.fromarray(plots.tile(condensed.images, keep=n, zoom=_zoom(condensed, zoom)))
+        left = Image.fromarray(plots.tile(condensed.images, keep=n, zoom=_zoom(condensed)))
         fig = plots.accuracy(rows, mark=n, size=(6.0, 3.9))
         right = Image.open(io.BytesIO(plots.png(fig)))
         return _beside(left, right)
@@ -62,8 +63,10 @@ def ipc_explorer(condensed: CondensedSet, found: Mapping, method: str, zoom: int
     return ipc_slider(draw, condensed.ipc, describe)
 
 
-def _zoom(condensed: CondensedSet, zoom: int) -> int:
-    return max(1, min(zoom, 600 // (condensed.ipc * condensed.images.shape[-1])))
+def _zoom(condensed: CondensedSet) -> int:
+    """The largest whole zoom at which the gallery stays within 620 pixels each way."""
+    classes, ipc, _, height, width = condensed.images.shape
+    return max(1, min(620 // (classes * (height + 2)), 620 // (ipc * (width + 2))))
 
 
 def _beside(left: Image.Image, right: Image.Image) -> bytes:
