@@ -45,4 +45,4 @@ notebooks: setup
 	cp results/tour/figures/accuracy.png results/tour/figures/gallery_all_prefixes.png notebooks/figures/
 
 clean:
-	rm -rf $(VENV) results
+	rm -rf $(VENV) results notebooks/results

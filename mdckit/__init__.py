@@ -1,4 +1,4 @@
-"""mdckit: teach, explore and use multi-size dataset condensation (MDC, YOCO)."""
+"""mdckit: teach, explore and use multi-size dataset condensation (MDC)."""
 
 from . import baselines
 from .baselines import Recipe, prefixes

@@ -47,7 +47,7 @@ class Recipe:
     def weights(self, ipc: int, mls: int | None) -> dict[int, float]:
         """Weight of every prefix in the loss, ascending; the whole set always has 1."""
         if self.subsets == "all":
-            return dict.fromkeys(range(1, ipc), 1 / (ipc - 1)) | {ipc: 1.0}
+            return dict.fromkeys(range(1, ipc), 1 / max(ipc - 1, 1)) | {ipc: 1.0}
         return ({mls: 1.0} if mls is not None else {}) | {ipc: 1.0}
 
     def subset_state(self, period: int) -> SubsetState:

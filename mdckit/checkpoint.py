@@ -1,7 +1,6 @@
 """The state of a condensation between two outer loops, and its file."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,12 +78,14 @@ def load_checkpoint(path: str | Path, data: ImageData, recipes: Sequence[Recipe]
 
 def describe(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig) -> dict:
     """What a run depends on, as JSON: settings, recipes and a digest of the images; not the number of outer loops."""
-    digest = hashlib.sha256(data.x_train.numpy().tobytes() + data.y_train.numpy().tobytes()).hexdigest()[:16]
     settings = dataclasses.asdict(config)
     del settings["outer"]
     return {
         "dataset": data.name,
-        "images": digest,
+        "images": data.digest,
+        "classes": list(data.classes),
+        "mean": list(data.mean),
+        "std": list(data.std),
         **settings,
         **{f"recipe {r.name}": dataclasses.asdict(r) for r in recipes},
     }

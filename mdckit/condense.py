@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import formation, parallel
+from . import files, formation, parallel
 from .baselines import Recipe
 from .checkpoint import RunState, SetState, load_checkpoint, save_checkpoint
 from .condensed import CondensedSet
@@ -55,8 +55,8 @@ def condense(
     """Condense `data` by every recipe, side by side, and return the sets by recipe name.
 
     With `checkpoint` the run's state is written there after every outer loop, and a run that finds its own
-    checkpoint goes on from it, bit for bit. Raises ValueError for settings, data or a checkpoint that do not go
-    together, before any work.
+    checkpoint goes on from it: on a CPU with as many threads, bit for bit. Raises ValueError for settings, data or a
+    checkpoint that do not go together and OSError where the checkpoint cannot be written, before any work.
 
     >>> from mdckit import baselines, load
     >>> config = CondenseConfig.preset("digits", "quick", ipc=2, outer=1, inner=1, width=8)
@@ -65,7 +65,9 @@ def condense(
     torch.Size([10, 2, 1, 8, 8])
     """
     state = None
-    if checkpoint is not None and Path(checkpoint).is_file():
+    if checkpoint is not None:
+        files.check_writable(Path(checkpoint).parent)
+    if checkpoint is not None and Path(checkpoint).exists():
         state = load_checkpoint(checkpoint, data, recipes, config)
     state = state or start(data, recipes, config)
     steps = condense_steps(data, recipes, config, device=device, state=state)

@@ -83,6 +83,7 @@ class CondensedSet:
     def save(self, path: str | Path) -> Path:
         """Write the set as one safetensors file, atomically; raises OSError naming the path."""
         info = {
+            **self.info,
             "kind": "condensed set",
             "dataset": self.dataset,
             "factor": self.factor,
@@ -92,7 +93,6 @@ class CondensedSet:
             "pixels": "0..1, not normalised, not clamped after the last step",
             "labels": "hard: row c holds class c",
             "order": "image-major: the first n images of every class are S[n]",
-            **self.info,
         }
         return files.save_tensors(path, {"images": self.images}, info)
 

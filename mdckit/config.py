@@ -213,7 +213,9 @@ TRAIN_PRESETS = {
 
 def _lookup(presets: dict, dataset: str, scale: str) -> dict:
     _choice("scale", scale, tuple(presets))
-    _choice(f"{scale} preset", dataset, tuple(presets[scale]))
+    if dataset not in presets[scale]:
+        names = ", ".join(presets[scale])
+        raise ValueError(f"unknown {scale} preset {dataset!r}: choose that of a similar data set among {names}")
     return presets[scale][dataset]
 
 

@@ -1,5 +1,6 @@
 """ImageData: real images in memory, checked once, selected by indexing."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -38,6 +39,13 @@ class ImageData:
     def class_indices(self) -> tuple[Tensor, ...]:
         """For every class, the positions of its training images in dataset order."""
         return tuple((self.y_train == c).nonzero().flatten() for c in range(len(self.classes)))
+
+    @cached_property
+    def digest(self) -> str:
+        """Fingerprint of the training images and labels, 16 hexadecimal digits."""
+        digest = hashlib.sha256(self.x_train.contiguous().numpy())
+        digest.update(self.y_train.contiguous().numpy())
+        return digest.hexdigest()[:16]
 
     def first_images(self, count: int, start: int = 0) -> Tensor:
         """Training images number `start` to `start + count - 1` of every class, (K, count, C, H, W) in [0, 1].

@@ -1,7 +1,7 @@
 """The value of a set: the test accuracy of networks trained on it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +95,8 @@ def evaluate_sizes(
         n, seed = job
         images, labels = (tensor.to(chosen) for tensor in sizes[n].tensors())
         begin = time.perf_counter()
-        return accuracy_curve(images, labels, data, config, seed, chosen), time.perf_counter() - begin
+        curve = accuracy_curve(images, labels, data, config, seed, chosen, stopped=lambda: pool.stopped.is_set())
+        return curve, time.perf_counter() - begin
 
     with parallel.cores(chosen) as pool:
         done = dict(zip(jobs, progress(pool.map(run, jobs), label, len(jobs), show=show_progress), strict=True))
@@ -110,9 +111,18 @@ def _result(runs: list[tuple[list[float], float]], config: TrainConfig, condense
 
 
 def accuracy_curve(
-    images: Tensor, labels: Tensor, data: ImageData, config: TrainConfig, seed: int, device: torch.device
+    images: Tensor,
+    labels: Tensor,
+    data: ImageData,
+    config: TrainConfig,
+    seed: int,
+    device: torch.device,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[float]:
-    """Train one network on normalised images (P, C, H, W); its test accuracies in percent at equidistant epochs."""
+    """Train one network on normalised images (P, C, H, W); its test accuracies in percent at equidistant epochs.
+
+    Ends early, with what there is, once `stopped` says so; it is asked before every epoch.
+    """
     net = fresh_convnet(data.shape, len(data.classes), config, seed, "evaluate", device=device)
     optimizer = torch.optim.SGD(net.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     milestones = [2 * config.epochs // 3, 5 * config.epochs // 6]
@@ -121,6 +131,8 @@ def accuracy_curve(
     tested = {config.epochs * (k + 1) // config.evaluations for k in range(config.evaluations)}
     curve = []
     for epoch in range(config.epochs):
+        if stopped():
+            break
         for b in range(epoch * batches.per_epoch, (epoch + 1) * batches.per_epoch):
             index, random = batches[b].to(device), generator(seed, "evaluate", "augment", b)
             train_step(net, optimizer, images[index], labels[index], config.augment, config.cutmix, random)

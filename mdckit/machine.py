@@ -31,7 +31,8 @@ def pick_device(name: str | None = None) -> torch.device:
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on, and the machine it was made on."""
-    found = {name: metadata.version(name) for name in ("mdckit", "torch", "torchvision", "numpy")}
+    installed = {package.name: package.version for package in metadata.distributions()}
+    found = {name: installed.get(name, "not installed") for name in ("mdckit", "torch", "torchvision", "numpy")}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, GPU {gpu}"
     return found | {"python": platform.python_version(), "machine": machine}

@@ -36,10 +36,11 @@ def class_pass(net: nn.Module, images: Tensor, label: int, sizes: Sequence[int],
     loss = F.cross_entropy(logits, target, reduction="sum")
     outputs = [output for _, _, output in taps]
     errors = torch.autograd.grad(loss, outputs, create_graph=create_graph)
-    layers = [
-        [_weight_gradient(conv, x, e) for x, e in zip(inputs.split(sizes), error.split(sizes), strict=True)]
-        for (conv, inputs, _), error in zip(taps, errors, strict=True)
-    ]
+    with torch.set_grad_enabled(create_graph):
+        layers = [
+            [_weight_gradient(conv, x, e) for x, e in zip(inputs.split(sizes), error.split(sizes), strict=True)]
+            for (conv, inputs, _), error in zip(taps, errors, strict=True)
+        ]
     return ClassPass(list(map(list, zip(*layers, strict=True))), features.detach().flatten(1))
 
 
@@ -68,7 +69,7 @@ def _weight_gradient(conv: nn.Conv2d, inputs: Tensor, error: Tensor) -> Tensor:
 def real_gradients(net: nn.Module, images: Tensor, label: int) -> tuple[list[Tensor], Tensor]:
     """Mean gradient per convolution and mean features (D,) of real images; no graph is kept."""
     done = class_pass(net, images, label, [len(images)], create_graph=False)
-    return [g.detach() / len(images) for g in done.gradients[0]], done.features.mean(0)
+    return [g / len(images) for g in done.gradients[0]], done.features.mean(0)
 
 
 def group_sizes(prefixes: Sequence[int], per_image: int) -> list[int]:

@@ -17,8 +17,8 @@ import yaml
 
 from . import files
 
-KEPT_METADATA = {"kernelspec", "language_info"}
-KEPT_CELL_METADATA = {"tags", "nbgrader"}
+KEPT_METADATA = {"kernelspec"}
+KEPT_CELL_METADATA = {"tags"}
 
 
 def run(
@@ -56,7 +56,6 @@ def clean(notebook: str | Path) -> None:
     """Strip what changes from run to run: counts, timings, progress bars, injected parameters; outputs are kept."""
     nb = nbformat.read(notebook, as_version=4)
     nb.metadata = {key: value for key, value in nb.metadata.items() if key in KEPT_METADATA}
-    nb.metadata.pop("language_info", None)
     nb.cells = [cell for cell in nb.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     for position, cell in enumerate(nb.cells):
         cell.id = f"cell-{position:02d}"

@@ -14,8 +14,9 @@ class SubsetState:
     """The MLS history of one set (or of one class, class-wise); loops t are 1-based.
 
     `rule` "rate" picks the subset whose feature distance changed most (MDC Eq. 9), "largest" the
-    one with the largest distance (MDC Table 3, row 2). `freeze` "released" freezes the largest earlier MLS below
-    the current one, "paper" is MDC Eq. 10 to the letter, "none" freezes nothing.
+    one with the largest distance (MDC Table 3, row 2). `freeze` "released" freezes the largest MLS below the
+    current one that was last chosen more than a period ago, "paper" is MDC Eq. 10 to the letter, "none" freezes
+    nothing.
 
     >>> state = SubsetState(period=2)
     >>> state = state.observe(1, [9.0, 5.0, 3.0]).observe(2, [8.5, 3.0, 2.0])

@@ -1,5 +1,7 @@
 """The whole engine: against the literal loop in float64, and bit by bit against itself."""
 
+import dataclasses
+
 import pytest
 import reference
 import torch
@@ -339,3 +341,26 @@ def test_steps_tell_what_the_sets_record(grey, tiny):
 def test_what_cannot_be_run_is_refused_at_the_start(grey, tiny, recipes, changes, message):
     with pytest.raises(ValueError, match=message):
         condense_steps(grey, recipes, tiny.replace(**changes), device="cpu")
+
+
+def test_all_prefixes_of_one_image_is_the_base_loss(grey, tiny):
+    config = tiny.replace(ipc=1)
+    sets = run(grey, [baselines.all_prefixes(), baselines.baseline_c()], config)
+    assert torch.equal(sets["all_prefixes"].images, sets["baseline_c"].images)
+
+
+def test_checkpoint_of_other_normalisation_is_refused(grey, tiny, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    run(grey, [baselines.mdc()], tiny, checkpoint=path)
+    other = dataclasses.replace(grey, std=(0.9,))
+    with pytest.raises(ValueError, match=r"belongs to another run \(std"):
+        run(other, [baselines.mdc()], tiny, checkpoint=path)
+
+
+def test_checkpoint_that_cannot_be_written_stops_before_work(grey, tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot write in the folder"):
+        run(grey, [baselines.mdc()], tiny, checkpoint=tmp_path / "file" / "checkpoint.safetensors")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FileNotFoundError, match="no file"):
+        run(grey, [baselines.mdc()], tiny, checkpoint=tmp_path / "folder")

@@ -60,7 +60,7 @@ def test_a_result_says_how_it_was_found():
 
 def test_best_and_last_of_every_seed(monkeypatch, digits):
     curves = {3: [10.0, 40.0, 30.0, 20.0], 5: [1.0, 2.0, 3.0, 4.0]}
-    monkeypatch.setattr(evaluation, "accuracy_curve", lambda x, y, data, config, seed, device: curves[seed])
+    monkeypatch.setattr(evaluation, "accuracy_curve", lambda x, y, data, config, seed, device, stopped: curves[seed])
     config = SHORT.replace(seeds=(3, 5))
     result = evaluate(real(digits, 2), digits, config)
     assert (result.best, result.last) == ((40.0, 4.0), (20.0, 4.0))
@@ -272,3 +272,10 @@ def test_results_do_not_depend_on_the_number_of_cores(digits):
         found.append([(result.best, result.last) for result in results.values()])
     torch.set_num_threads(1)
     assert found[0] == found[1]
+
+
+def test_training_ends_when_its_result_is_not_wanted_any_more(digits):
+    images, labels = real(digits, 1).tensors()
+    asked = iter([False, False, True])
+    curve = accuracy_curve(images, labels, digits, SHORT, 0, CPU, stopped=lambda: next(asked))
+    assert len(curve) == 2  # of four, one per epoch

@@ -64,21 +64,36 @@ def check_results(folder, parameters):
     assert not list(folder.rglob(".*"))
 
 
-def test_interrupted_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+def test_run_that_cannot_be_saved_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parameters = TINY | {"recipes": ["mdc"], "ipc": 2, "sizes": [2]}
     notebooks.run(FOLDER / "20_run.ipynb", "whole.ipynb", parameters | {"results": "whole"})
-    broken = parameters | {"results": "broken", "train": {"epochs": 4, "width": 0}}
-    stop_after_condensing = parameters | {"results": "broken", "sizes": [5]}  # no such size: nothing to evaluate
-    with pytest.raises(papermill.PapermillExecutionError, match="width must be an integer >= 1"):
-        notebooks.run(FOLDER / "20_run.ipynb", "broken.ipynb", broken)
-    assert not Path("broken").exists()
-    with pytest.raises(papermill.PapermillExecutionError):
-        notebooks.run(FOLDER / "20_run.ipynb", "stopped.ipynb", stop_after_condensing)
-    assert Path("broken/checkpoint.safetensors").is_file()
+    Path("broken/result.json").mkdir(parents=True)  # no file can be put there
+    kept = r"checkpoint is kept in broken/checkpoint\.safetensors"
+    with pytest.raises(papermill.PapermillExecutionError, match=kept):
+        notebooks.run(FOLDER / "20_run.ipynb", "broken.ipynb", parameters | {"results": "broken"})
+    Path("broken/result.json").rmdir()
     notebooks.run(FOLDER / "20_run.ipynb", "resumed.ipynb", parameters | {"results": "broken"})
     one, two = (CondensedSet.load(f"{folder}/sets/mdc.safetensors") for folder in ("whole", "broken"))
     assert (one.images == two.images).all()
+    assert not Path("broken/checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"train": {"width": 0}}, "width must be an integer >= 1, got 0"),
+        ({"recipes": ["mcd"]}, "unknown recipe 'mcd'"),
+        ({"sizes": [9]}, r"sizes \[9\] asked of 2 images per class"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"dataset": "mnist6k"}, "unknown quick preset 'mnist6k'"),
+    ],
+)
+def test_bad_parameters_leave_no_results(bad, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(papermill.PapermillExecutionError, match=message):
+        notebooks.run(FOLDER / "20_run.ipynb", "out.ipynb", {"ipc": 2, "results": "broken"} | bad)
+    assert not Path("broken").exists()
 
 
 def test_unknown_parameter_is_an_error(tmp_path):
