@@ -183,7 +183,7 @@ CONDENSE_PRESETS = {
         "mnist5k": _QUICK_GREY,
         "fashion-mnist": _QUICK_GREY,
         "imagenet10": _QUICK | {"factor": 3, "reference_size": 224, "depth": 5},
-        "digits": _QUICK_GREY | {"outer": 10, "period": 2, "reference_size": 8},
+        "digits": _QUICK_GREY | {"outer": 10, "period": 2, "lr": 0.001, "reference_size": 8},
     },
 }
 _NO_FLIP = {"augment": "color_crop_scale_rotate"}
