@@ -141,7 +141,7 @@ def write_mnist(root, class_name, suffix=""):
     return images[:, None], labels.tolist()
 
 
-def check(data, images, labels, train):
+def check_data(data, images, labels, train):
     assert np.array_equal(torch.cat([data.x_train, data.x_test]).numpy(), images)
     assert (data.y_train.tolist(), data.y_test.tolist()) == (labels[:train], labels[train:])
 
@@ -149,7 +149,7 @@ def check(data, images, labels, train):
 def test_cifar10_in_pickled_batches(root, monkeypatch):
     images, labels = write_cifar10(root, monkeypatch)
     data = load("cifar10")
-    check(data, images, labels, train=100)
+    check_data(data, images, labels, train=100)
     assert data.classes[3] == "cat"
     assert (data.mean, data.std) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
@@ -157,7 +157,7 @@ def test_cifar10_in_pickled_batches(root, monkeypatch):
 def test_cifar100_in_pickled_batches(root, monkeypatch):
     images, labels = write_cifar100(root, monkeypatch)
     data = load("cifar100")
-    check(data, images, labels, train=200)
+    check_data(data, images, labels, train=200)
     assert (len(data.classes), data.classes[42]) == (100, "fine42")
     assert (data.mean, data.std) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
@@ -165,7 +165,7 @@ def test_cifar100_in_pickled_batches(root, monkeypatch):
 def test_svhn_in_matlab_files(root, monkeypatch):
     images, labels = write_svhn(root, monkeypatch)
     data = load("svhn")
-    check(data, images, labels, train=20)
+    check_data(data, images, labels, train=20)
     assert (data.y_train[0], data.classes) == (0, tuple("0123456789"))
     assert (data.mean, data.std) == ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
 
@@ -180,7 +180,7 @@ def test_svhn_in_matlab_files(root, monkeypatch):
 def test_mnist_in_idx_files(root, name, class_name, first, mean, std):
     images, labels = write_mnist(root, class_name)
     data = load(name)
-    check(data, images, labels, train=40)
+    check_data(data, images, labels, train=40)
     assert (data.name, data.classes[0], data.mean, data.std) == (name, first, mean, std)
 
 
@@ -190,7 +190,7 @@ def test_compressed_mnist_files_are_unpacked_without_network(root, monkeypatch):
         load("mnist")
     raw = root / "MNIST" / "raw"
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", [(f.name, md5(f)) for f in sorted(raw.iterdir())])
-    check(load("mnist", download=True), images, labels, train=40)
+    check_data(load("mnist", download=True), images, labels, train=40)
 
 
 def test_a_cifar10_archive_is_unpacked_without_network(root, monkeypatch):
@@ -200,7 +200,7 @@ def test_a_cifar10_archive_is_unpacked_without_network(root, monkeypatch):
         tar.add(root / "cifar-10-batches-py", "cifar-10-batches-py")
     (root / "cifar-10-batches-py").rename(root / "away")
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", md5(archive))
-    check(load("cifar10", download=True), images, labels, train=100)
+    check_data(load("cifar10", download=True), images, labels, train=100)
 
 
 # -- files that are missing or damaged
