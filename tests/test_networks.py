@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mdckit import CondenseConfig, TrainConfig
-from mdckit.networks import ConvNet, fresh_convnet
+from mdckit.networks import ConvNet, HalvingPool, fresh_convnet
 
 
 def parameters(net):
@@ -37,7 +37,7 @@ def test_feature_maps_halve_from_32_to_4(shape):
     sides, images = [], torch.rand(2, *shape)
     for layer in net.body:
         images = layer(images)
-        if isinstance(layer, nn.AvgPool2d):
+        if isinstance(layer, HalvingPool):
             sides.append(tuple(images.shape[1:]))
     assert sides == [(128, 16, 16), (128, 8, 8), (128, 4, 4)]
 
@@ -51,7 +51,16 @@ def test_embed_and_classify_make_the_forward_pass():
 
 def test_block_order_is_convolution_norm_relu_pooling():
     layers = [type(layer) for layer in ConvNet(3, 32, 10, width=8).body]
-    assert layers == [nn.Conv2d, nn.GroupNorm, nn.ReLU, nn.AvgPool2d] * 3
+    assert layers == [nn.Conv2d, nn.GroupNorm, nn.ReLU, HalvingPool] * 3
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 6), (1, 2, 7, 5)])
+def test_halving_pool_is_average_pooling_up_to_second_derivatives(shape):
+    images = torch.rand(shape, dtype=torch.float64, generator=torch.manual_seed(0)).requires_grad_()
+    pool = HalvingPool()
+    torch.testing.assert_close(pool(images), nn.functional.avg_pool2d(images, 2))
+    assert torch.autograd.gradcheck(pool, images)
+    assert torch.autograd.gradgradcheck(lambda x: pool(x).square(), images)
 
 
 def test_grey_images_get_a_first_padding_of_3():
