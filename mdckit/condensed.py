@@ -1,5 +1,6 @@
 """CondensedSet: the images, and all that is needed to use them again."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,11 @@ class CondensedSet:
 
     `images` is (K, N, C, H, W) with pixels near [0, 1], never normalised; each holds `factor` x `factor` cells
     that `decode` turns into full-size patches. Labels are hard: class c is row c. `info` tells how the set was made
-    (recipe, config, MLS trace, versions). Raises ValueError for NaN pixels, integers or a shape that does not fit.
+    (recipe, config, MLS trace, versions).
+
+    A set that was selected from another (`select`) may use only its first ``counts[c]`` patches of class c, also none;
+    the cells beyond are grey and never decoded. `counts` None means that all are used. Raises ValueError for NaN
+    pixels, integers or a shape that does not fit.
     """
 
     images: Tensor
@@ -29,6 +34,7 @@ class CondensedSet:
     classes: tuple[str, ...]
     dataset: str = "arrays"
     info: dict = field(default_factory=dict, repr=False)
+    counts: tuple[int, ...] | None = None
 
     def __post_init__(self):
         check_count("factor", self.factor)
@@ -41,11 +47,41 @@ class CondensedSet:
         if not bool(torch.isfinite(self.images).all()):
             raise ValueError("the condensed images hold NaN or infinite pixels")
         formation.cell_sides(self.images.shape[-1], self.factor)
+        if self.counts is not None:
+            self._check_counts()
+            whole = set(self.counts) == {self.ipc * self.factor**2}
+            object.__setattr__(self, "counts", None if whole else tuple(self.counts))
+
+    def _check_counts(self):
+        most = self.ipc * self.factor**2
+        for count in self.counts:
+            check_count("patches of a class", count, 0)
+        if len(self.counts) != len(self.classes) or max(self.counts) > most or not any(self.counts):
+            raise ValueError(
+                f"patches per class {list(self.counts)} given for {len(self.classes)} classes of up to {most} patches"
+            )
 
     @property
     def ipc(self) -> int:
-        """Stored images per class."""
+        """Stored images per class (of a selection with unequal classes: of the largest)."""
         return self.images.shape[1]
+
+    @property
+    def patches_per_class(self) -> tuple[int, ...]:
+        """Decoded images of every class."""
+        return self.counts or (self.ipc * self.factor**2,) * len(self.classes)
+
+    @property
+    def patches(self) -> int:
+        """Decoded images in all."""
+        return sum(self.patches_per_class)
+
+    @property
+    def digest(self) -> str:
+        """A hash of what the set decodes to: its pixels, factor and class counts."""
+        described = repr((tuple(self.images.shape), self.factor, self.patches_per_class)).encode()
+        pixels = self.images.detach().cpu().float().contiguous().numpy().tobytes()
+        return hashlib.blake2b(described + pixels, digest_size=16).hexdigest()
 
     @property
     def mls_trace(self) -> list:
@@ -61,19 +97,56 @@ class CondensedSet:
         """
         if type(n) is not int or not 1 <= n <= self.ipc:
             raise ValueError(f"{n!r} images per class asked of a set with {self.ipc}: take 1..{self.ipc}")
-        return replace(self, images=self.images[:, :n])
+        counts = tuple(min(count, n * self.factor**2) for count in self.patches_per_class)
+        return replace(self, images=self.images[:, :n], counts=counts)
+
+    def select(self, index: Tensor) -> Self:
+        """The patches with these numbers (in the order of `decode`) as a set of their own, the pixels unchanged.
+
+        The order of `index` is kept within each class, so `take` of the new set gives those selected first. Cells of
+        different stored images meet in one: k f^2 patches of every class fill exactly k stored images per class.
+        Where f does not divide the side, cells that move to the last row or column lose their last line. Raises
+        ValueError for numbers that are not there or there twice.
+
+        >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 2, (0.5,), (0.5,), ("a", "b"))
+        >>> s.select(torch.tensor([3, 0, 12])).patches_per_class
+        (2, 1)
+        """
+        _check_index(index, self.patches)
+        labels = self.labels[index]
+        cells = self._cells()[index]
+        counts = torch.bincount(labels, minlength=len(self.classes)).tolist()
+        ipc = -(-max(counts) // self.factor**2)
+        stored = cells.new_full((len(counts), ipc * self.factor**2, *cells.shape[1:]), 0.5)
+        for c, count in enumerate(counts):
+            stored[c, :count] = cells[labels == c]
+        images = formation.join(stored, self.factor, self.images.shape[-1])
+        return replace(self, images=images, counts=tuple(counts))
+
+    @property
+    def labels(self) -> Tensor:
+        """The class of every patch, in the order of `decode`."""
+        return torch.arange(len(self.classes)).repeat_interleave(torch.tensor(self.patches_per_class))
+
+    def _cells(self) -> Tensor:
+        """The cells in use, in the order of `decode`, not upsampled."""
+        return self._in_use(formation.split(self.images, self.factor))
+
+    def _in_use(self, patches: Tensor) -> Tensor:
+        """Of patches (K, N f^2, ...) those in use, (P, ...)."""
+        if self.counts is None:
+            return patches.flatten(0, 1)
+        return torch.cat([row[:count] for row, count in zip(patches, self.counts, strict=True)])
 
     def decode(self) -> tuple[Tensor, Tensor]:
-        """All patches (K n f^2, C, H, W), image-major within each class, pixels as stored, and their labels.
+        """All patches (P, C, H, W), pixels as stored, and their labels (P,): class by class, image-major within each.
 
         >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 2, (0.5,), (0.5,), ("a", "b"))
         >>> patches, labels = s.decode()
         >>> patches.shape, labels.tolist() == [0] * 12 + [1] * 12
         (torch.Size([24, 1, 8, 8]), True)
         """
-        patches = formation.decode(self.images, self.factor)  # (K, n f^2, C, H, W)
-        labels = torch.arange(len(patches)).repeat_interleave(patches.shape[1])
-        return patches.flatten(0, 1), labels
+        return self._in_use(formation.decode(self.images, self.factor)), self.labels
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Normalised patches and labels, ready to train on."""
@@ -94,7 +167,10 @@ class CondensedSet:
             "labels": "hard: row c holds class c",
             "order": "image-major: the first n images of every class are S[n]",
         }
-        return files.save_tensors(path, {"images": self.images}, info)
+        if self.counts is None:
+            return files.save_tensors(path, {"images": self.images}, info)
+        packed = self.images[_images_in_use(self.counts, self.factor)]
+        return files.save_tensors(path, {"images": packed}, info | {"counts": self.counts})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -106,19 +182,50 @@ class CondensedSet:
         for name in ("kind", "pixels", "labels", "order"):
             info.pop(name, None)
         try:
+            counts = info.pop("counts", None)
             return cls(
-                images=tensors["images"],
+                images=tensors["images"] if counts is None else _unpack(tensors["images"], counts, info["factor"]),
                 factor=info.pop("factor"),
                 mean=tuple(info.pop("mean")),
                 std=tuple(info.pop("std")),
                 classes=tuple(info.pop("classes")),
                 dataset=info.pop("dataset"),
                 info=info,
+                counts=counts,
             )
         except KeyError as error:
             raise ValueError(f"{path} holds no {error}, so it is not a whole mdckit condensed set") from None
         except ValueError as error:
             raise ValueError(f"{path} holds a set that cannot be used: {error}") from None
+
+
+def _images_in_use(counts: Sequence[int], factor: int) -> Tensor:
+    """Which of the stored images (K, N) hold a patch, for so many patches per class."""
+    images = torch.tensor([-(-count // factor**2) for count in counts])
+    return torch.arange(int(images.max())) < images[:, None]
+
+
+def _unpack(packed: Tensor, counts: Sequence[int], factor: int) -> Tensor:
+    """Stored images (K, N, C, H, W) from those in use (I, C, H, W), the others grey."""
+    used = _images_in_use(counts, factor)
+    if packed.ndim != 4 or len(packed) != int(used.sum()):
+        raise ValueError(f"images of shape {tuple(packed.shape)} for {int(used.sum())} images in use")
+    images = packed.new_full((*used.shape, *packed.shape[1:]), 0.5)
+    images[used] = packed
+    return images
+
+
+def _check_index(index: Tensor, patches: int) -> None:
+    if index.ndim != 1 or not len(index) or index.is_floating_point() or index.dtype == torch.bool:
+        raise ValueError(
+            f"index of shape {tuple(index.shape)} and {index.dtype} given: expected patch numbers, at least one"
+        )
+    if int(index.min()) < 0 or int(index.max()) >= patches:
+        raise ValueError(
+            f"patches {int(index.min())} to {int(index.max())} asked of a set with {patches}: 0..{patches - 1}"
+        )
+    if len(index.unique()) < len(index):
+        raise ValueError(f"{len(index)} patches asked, only {len(index.unique())} of them different: give each once")
 
 
 def union(sets: Sequence[CondensedSet]) -> CondensedSet:
@@ -131,6 +238,8 @@ def union(sets: Sequence[CondensedSet]) -> CondensedSet:
     if not sets:
         raise ValueError("no sets to unite: give at least one")
     first = sets[0]
+    if any(s.counts is not None for s in sets):
+        raise ValueError("a set that uses only some of its cells cannot be united: unite whole sets and select then")
     if len({(s.factor, s.classes, s.mean, s.std, s.images.shape[2:]) for s in sets}) > 1:
         raise ValueError("the sets differ in classes, mean, std, factor or image shape: only like sets can be united")
     return replace(first, images=torch.cat([s.images for s in sets], dim=1), info=dict(first.info))

@@ -1,8 +1,9 @@
 """The value of a set: the test accuracy of networks trained on it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,10 +16,10 @@ from .data import ImageData, normalize, to_float
 from .machine import pick_device
 from .networks import fresh_convnet
 from .progress import progress
-from .rng import ShuffledBatches, generator
-from .training import train_step
+from .training import train_epochs
 
 TEST_BATCH = 100
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -70,44 +71,44 @@ def evaluate(condensed: CondensedSet, data: ImageData, config: TrainConfig, *, d
     >>> evaluate(real, digits, TrainConfig.preset("digits", "quick", epochs=4, seeds=(0,))).patches
     10
     """
-    return evaluate_sizes({0: condensed}, data, config, device=device, show_progress=False)[0]
+    return evaluate_many({0: condensed}, data, config, device=device, show_progress=False)[0]
 
 
-def evaluate_sizes(
-    sizes: Mapping[int, CondensedSet],
+def evaluate_many(
+    sets: Mapping[Key, CondensedSet],
     data: ImageData,
     config: TrainConfig,
     *,
     device: str | None = None,
     label: str = "evaluating",
     show_progress: bool = True,
-) -> dict[int, Result]:
-    """A `Result` for every size of `prefixes(sets, name)`, or of any mapping of images per class to sets.
+) -> dict[Key, Result]:
+    """A `Result` for every set, such as every size of `prefixes(sets, name)`, by the same keys.
 
     On a CPU every core trains a network of its own; the results do not depend on the number of cores.
     """
-    for condensed in sizes.values():
+    for condensed in sets.values():
         _check(condensed, data)
     chosen = pick_device(device)
-    jobs = [(n, seed) for n in sorted(sizes, reverse=True) for seed in config.seeds]  # the long ones first
+    long_first = sorted(sets, key=lambda key: -sets[key].patches)
+    jobs = [(key, seed) for key in long_first for seed in config.seeds]
 
-    def run(job: tuple[int, int]) -> tuple[list[float], float]:
-        n, seed = job
-        images, labels = (tensor.to(chosen) for tensor in sizes[n].tensors())
+    def run(job: tuple[Key, int]) -> tuple[list[float], float]:
+        key, seed = job
+        images, labels = (tensor.to(chosen) for tensor in sets[key].tensors())
         begin = time.perf_counter()
         curve = accuracy_curve(images, labels, data, config, seed, chosen, stopped=lambda: pool.stopped.is_set())
         return curve, time.perf_counter() - begin
 
     with parallel.cores(chosen) as pool:
         done = dict(zip(jobs, progress(pool.map(run, jobs), label, len(jobs), show=show_progress), strict=True))
-    return {n: _result([done[n, seed] for seed in config.seeds], config, sizes[n]) for n in sizes}
+    return {key: _result([done[key, seed] for seed in config.seeds], config, sets[key]) for key in sets}
 
 
 def _result(runs: list[tuple[list[float], float]], config: TrainConfig, condensed: CondensedSet) -> Result:
     curves = [curve for curve, _ in runs]
-    patches = len(condensed.classes) * condensed.ipc * condensed.factor**2
     seconds = sum(seconds for _, seconds in runs)
-    return Result(tuple(max(c) for c in curves), tuple(c[-1] for c in curves), patches, seconds, config)
+    return Result(tuple(max(c) for c in curves), tuple(c[-1] for c in curves), condensed.patches, seconds, config)
 
 
 def accuracy_curve(
@@ -121,24 +122,16 @@ def accuracy_curve(
 ) -> list[float]:
     """Train one network on normalised images (P, C, H, W); its test accuracies in percent at equidistant epochs.
 
-    Ends early, with what there is, once `stopped` says so; it is asked before every epoch.
+    Ends early, with what there is, once `stopped` says so; it is asked after every epoch.
     """
     net = fresh_convnet(data.shape, len(data.classes), config, seed, "evaluate", device=device)
-    optimizer = torch.optim.SGD(net.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-    milestones = [2 * config.epochs // 3, 5 * config.epochs // 6]
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.2)
-    batches = ShuffledBatches(len(images), config.batch, seed, "evaluate")
     tested = {config.epochs * (k + 1) // config.evaluations for k in range(config.evaluations)}
     curve = []
-    for epoch in range(config.epochs):
+    for epoch, _ in enumerate(train_epochs(net, images, labels, config, seed, "evaluate"), start=1):
+        if epoch in tested:
+            curve.append(test_accuracy(net, data))
         if stopped():
             break
-        for b in range(epoch * batches.per_epoch, (epoch + 1) * batches.per_epoch):
-            index, random = batches[b].to(device), generator(seed, "evaluate", "augment", b)
-            train_step(net, optimizer, images[index], labels[index], config.augment, config.cutmix, random)
-        schedule.step()
-        if epoch + 1 in tested:
-            curve.append(test_accuracy(net, data))
     return curve
 
 

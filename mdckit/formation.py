@@ -1,5 +1,6 @@
 """Multi-formation: a stored image holds f x f cells, each of which decodes to a full-size patch."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -48,10 +49,34 @@ def decode(stored: Tensor, factor: int) -> Tensor:
     """
     if factor == 1:
         return stored
+    cells = split(stored, factor)  # (..., n f^2, C, h, w)
+    patches = F.interpolate(cells.flatten(0, -4), stored.shape[-2:], mode="bilinear", align_corners=False)
+    return patches.unflatten(0, cells.shape[:-3])
+
+
+def split(stored: Tensor, factor: int) -> Tensor:
+    """The cells of stored images (..., n, C, H, W) as they are, (..., n f^2, C, h, w), image-major.
+
+    Where f does not divide the side, the last row and column of cells are padded with 0.5.
+    """
     height, width = stored.shape[-2:]
-    flat = stored.flatten(0, -4)
+    flat = stored.flatten(0, -4)  # (B, C, H, W)
     flat = F.pad(flat, (0, -width % factor, 0, -height % factor), value=0.5)
     cells = flat.unflatten(3, (factor, -1)).unflatten(2, (factor, -1))  # (B, C, row, h, column, w)
-    cells = cells.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)  # (B f^2, C, h, w)
-    patches = F.interpolate(cells, (height, width), mode="bilinear", align_corners=False)
-    return patches.view(*stored.shape[:-4], stored.shape[-4] * factor**2, *stored.shape[-3:])
+    cells = cells.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (B, f^2, C, h, w)
+    return cells.reshape(*stored.shape[:-4], -1, *cells.shape[2:])
+
+
+def join(cells: Tensor, factor: int, size: int) -> Tensor:
+    """Put cells (..., n f^2, C, h, w) back into stored images (..., n, C, size, size): the inverse of `split`.
+
+    Where f does not divide the side, a cell in the last row or column loses its last line there.
+
+    >>> import torch
+    >>> images = torch.rand(2, 3, 1, 8, 8)
+    >>> torch.equal(join(split(images, 2), 2, 8), images)
+    True
+    """
+    grid = cells.unflatten(-4, (-1, factor, factor))  # (..., n, row, column, C, h, w)
+    rows = torch.cat(grid.unbind(-4), dim=-1)  # (..., n, row, C, h, W)
+    return torch.cat(rows.unbind(-4), dim=-2)[..., :size, :size]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mdckit import CondensedSet, Result, TrainConfig, evaluate, evaluate_sizes, from_arrays, load
+from mdckit import CondensedSet, Result, TrainConfig, evaluate, evaluate_many, from_arrays, load, training
 from mdckit.evaluate import accuracy_curve
 from mdckit.evaluate import test_accuracy as accuracy_on_test_images
 
@@ -31,7 +31,7 @@ class Recorder:
 
     def __init__(self, monkeypatch):
         self.weights, self.rates, self.labels, self.sums = [], [], [], []
-        monkeypatch.setattr(evaluation, "train_step", self)
+        monkeypatch.setattr(training, "train_step", self)
 
     def __call__(self, net, optimizer, images, labels, strategy, cutmix, random):
         self.weights.append(torch.cat([p.detach().flatten().clone() for p in net.parameters()]))
@@ -39,6 +39,7 @@ class Recorder:
         self.labels.append(labels.tolist())
         self.sums.append(images.sum().item())
         optimizer.step()
+        return torch.zeros(len(images), 10)
 
 
 # -- the result
@@ -225,7 +226,7 @@ def test_real_digits_are_learned(digits):
 def test_every_size_is_evaluated(digits):
     whole = real(digits, 3)
     sizes = {n: whole.take(n) for n in (1, 3)}
-    results = evaluate_sizes(sizes, digits, SHORT, show_progress=False)
+    results = evaluate_many(sizes, digits, SHORT, show_progress=False)
     assert {n: result.patches for n, result in results.items()} == {1: 10, 3: 30}
     assert results[3].best == evaluate(whole, digits, SHORT).best
 
@@ -254,7 +255,7 @@ def test_no_size_is_evaluated_where_one_does_not_fit(monkeypatch, digits):
     monkeypatch.setattr(evaluation, "accuracy_curve", None)
     other = CondensedSet(torch.rand(10, 2, 3, 8, 8), 1, (0.5,) * 3, (0.5,) * 3, digits.classes)
     with pytest.raises(ValueError, match="asked to be tested on digits"):
-        evaluate_sizes({1: real(digits, 1), 2: other}, digits, SHORT, show_progress=False)
+        evaluate_many({1: real(digits, 1), 2: other}, digits, SHORT, show_progress=False)
 
 
 def test_an_unknown_device_is_named_before_any_work(monkeypatch, digits):
@@ -268,7 +269,7 @@ def test_results_do_not_depend_on_the_number_of_cores(digits):
     found = []
     for cores in (1, 2):
         torch.set_num_threads(cores)
-        results = evaluate_sizes(sizes, digits, SHORT.replace(seeds=(0, 1)), device="cpu", show_progress=False)
+        results = evaluate_many(sizes, digits, SHORT.replace(seeds=(0, 1)), device="cpu", show_progress=False)
         found.append([(result.best, result.last) for result in results.values()])
     torch.set_num_threads(1)
     assert found[0] == found[1]
@@ -276,6 +277,6 @@ def test_results_do_not_depend_on_the_number_of_cores(digits):
 
 def test_training_ends_when_its_result_is_not_wanted_any_more(digits):
     images, labels = real(digits, 1).tensors()
-    asked = iter([False, False, True])
+    asked = iter([False, True])
     curve = accuracy_curve(images, labels, digits, SHORT, 0, CPU, stopped=lambda: next(asked))
     assert len(curve) == 2  # of four, one per epoch
