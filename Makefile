@@ -1,4 +1,4 @@
-# make demo | test | lab | cifar10 | bench | notebooks: each sets up .venv first.
+# make demo | yoco | test | lab | cifar10 | bench | notebooks: each sets up .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ RUN := $(BIN)/python -m mdckit.notebooks run
 export MALLOC_MMAP_THRESHOLD_ = 1073741824
 export MALLOC_TRIM_THRESHOLD_ = 2147483647
 
-.PHONY: setup demo test lab cifar10 bench notebooks clean
+.PHONY: setup demo yoco test lab cifar10 bench notebooks clean
 
 setup: $(VENV)/.ready
 
@@ -21,6 +21,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(RUN) notebooks/00_tour.ipynb results/demo/00_tour.ipynb -p results results/demo
 	@$(BIN)/python -m mdckit.results results/demo/result.json
+
+yoco: setup
+	$(RUN) notebooks/21_resize.ipynb results/yoco/21_resize.ipynb -p results results/yoco
+	@$(BIN)/python -m mdckit.results results/yoco/result.json
 
 test: setup
 	$(BIN)/ruff check .

@@ -105,6 +105,7 @@ class CondensedSet:
 
         The order of `index` is kept within each class, so `take` of the new set gives those selected first. Cells of
         different stored images meet in one: k f^2 patches of every class fill exactly k stored images per class.
+        ``info["selected"]`` keeps the numbers and the digest of this set.
         Where f does not divide the side, cells that move to the last row or column lose their last line. Raises
         ValueError for numbers that are not there or there twice.
 
@@ -121,7 +122,8 @@ class CondensedSet:
         for c, count in enumerate(counts):
             stored[c, :count] = cells[labels == c]
         images = formation.join(stored, self.factor, self.images.shape[-1])
-        return replace(self, images=images, counts=tuple(counts))
+        selected = {"patches": index.tolist(), "of": self.digest}
+        return replace(self, images=images, counts=tuple(counts), info=self.info | {"selected": selected})
 
     @property
     def labels(self) -> Tensor:

@@ -27,6 +27,19 @@ METHODS = {  # name -> (label, colour, marker); colours of seaborn's colour-blin
     "calculate": ("calculate", 1, "D"),
     "compare": ("+ compare", 4, "v"),
     "freeze": ("+ freeze (MDC)", 0, "o"),
+    "lbpe_balanced": ("LBPE + balanced (YOCO)", 0, "o"),
+    "random": ("random", 7, "s"),
+    "ssp": ("SSP", 1, "D"),
+    "entropy": ("entropy", 4, "v"),
+    "aum": ("AUM", 3, "<"),
+    "forgetting": ("forgetting", 5, ">"),
+    "el2n": ("EL2N", 6, "^"),
+    "ccs": ("CCS", 2, "P"),
+    "prefix of C": ("prefix of Baseline C", 7, "s"),
+    "LBPE of C": ("LBPE + balanced of Baseline C (YOCO)", 1, "D"),
+    "prefix of MDC": ("prefix of MDC", 0, "o"),
+    "LBPE of MDC": ("LBPE + balanced of MDC", 2, "^"),
+    "LBPE within MDC": ("LBPE within MDC's groups", 4, "v"),
 }
 
 
@@ -161,14 +174,31 @@ def feature_distances(distances: Sequence[Sequence[float]], title: str = "") -> 
     return fig
 
 
-def curves(lines: Mapping[str, Sequence[float]], xlabel: str, ylabel: str, *, log: bool = False) -> Figure:
-    """One line per named sequence against 1, 2, 3, ..."""
-    fig, ax = _figure((7.0, 3.4))
+def curves(
+    lines: Mapping[str, Sequence[float] | Mapping[float, float]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    log: bool = False,
+    levels: Mapping[str, float] | None = None,
+    title: str = "",
+) -> Figure:
+    """One line per name: a sequence is drawn against 1, 2, 3, ..., a mapping x -> y with a marker for each point.
+
+    `levels` are dashed horizontal lines, by the same names in the same colours.
+    """
+    fig, ax = _figure((7.0, 3.6))
     for position, (name, values) in enumerate(lines.items()):
-        look = style(name, position) | {"marker": None}
-        ax.plot(range(1, len(values) + 1), values, lw=2, **look)
+        look = style(name, position)
+        if isinstance(values, Mapping):
+            ax.plot(list(values), list(values.values()), lw=2, ms=5, **look)
+        else:
+            ax.plot(range(1, len(values) + 1), values, lw=2, **look | {"marker": None})
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if name in (levels or {}):
+            ax.axhline(levels[name], ls="--", lw=1.5, color=look["color"])
     ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_title(title, loc="left")
     if len(lines) > 1:
         ax.legend(frameon=False)
     return fig

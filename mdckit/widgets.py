@@ -2,22 +2,24 @@
 
 import io
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets
 from PIL import Image
 
-from . import plots, results
+from . import plots, pruning_plots, results, selection
 from .condensed import CondensedSet
+from .dynamics import Dynamics
 
 
 def ipc_slider(draw: Callable[[int], bytes], maximum: int, describe: Callable[[int], str]) -> ipywidgets.VBox:
-    """A slider over images per class that shows the PNG ``draw(n)`` and the line of text ``describe(n)``.
+    """A slider over images per class that shows the PNG ``draw(n)`` and the line of text ``describe(n)``."""
+    slider = _slider(maximum)
+    return _live([slider], lambda: (draw(slider.value), describe(slider.value)))
 
-    Figures are drawn one at a time, whichever thread the kernel runs the callback on.
-    """
-    lock = threading.Lock()
-    slider = ipywidgets.IntSlider(
+
+def _slider(maximum: int) -> ipywidgets.IntSlider:
+    return ipywidgets.IntSlider(
         value=1,
         min=1,
         max=maximum,
@@ -25,16 +27,25 @@ def ipc_slider(draw: Callable[[int], bytes], maximum: int, describe: Callable[[i
         style={"description_width": "initial"},
         layout={"width": "480px"},
     )
+
+
+def _live(controls: Sequence[ipywidgets.Widget], show: Callable[[], tuple[bytes, str]]) -> ipywidgets.VBox:
+    """Controls above the text and the PNG that ``show()`` returns, called again when any control changes.
+
+    Figures are drawn one at a time, whichever thread the kernel runs the callback on.
+    """
+    lock = threading.Lock()
     picture = ipywidgets.Image(format="png", layout={"width": "fit-content", "max_width": "100%"})
     text = ipywidgets.Label()
 
     def redraw(_=None):
         with lock:
-            picture.value, text.value = draw(slider.value), describe(slider.value)
+            picture.value, text.value = show()
 
-    slider.observe(redraw, names="value")
+    for control in controls:
+        control.observe(redraw, names="value")
     redraw()
-    return ipywidgets.VBox([slider, text, picture])
+    return ipywidgets.VBox([*controls, text, picture])
 
 
 def ipc_explorer(condensed: CondensedSet, found: Mapping, method: str) -> ipywidgets.VBox:
@@ -61,6 +72,30 @@ def ipc_explorer(condensed: CondensedSet, found: Mapping, method: str) -> ipywid
         return _beside(left, right)
 
     return ipc_slider(draw, condensed.ipc, describe)
+
+
+def pruning_explorer(condensed: CondensedSet, log: Dynamics) -> ipywidgets.VBox:
+    """Make a set smaller by hand: target size, score, balance and direction, and see which cells are kept.
+
+    `log` are training dynamics of `condensed`. Kept cells are outlined, beside them the patches kept of each class.
+    """
+    size = _slider(condensed.ipc)
+    score = ipywidgets.Dropdown(options=list(selection.SCORES), value="lbpe", description="score")
+    balanced = ipywidgets.Checkbox(value=True, description="balanced: equally many of every class", indent=False)
+    keep = ipywidgets.ToggleButtons(options=["easy", "hard"], description="keep")
+    log.check(condensed)
+
+    def show() -> tuple[bytes, str]:
+        options = {"balanced": balanced.value, "keep": keep.value}
+        chosen = selection.resize(score.value, condensed, log, size.value, **options)
+        left = Image.fromarray(pruning_plots.kept_cells(condensed, chosen, max(2, _zoom(condensed))))
+        right = Image.open(io.BytesIO(plots.png(pruning_plots.class_counts({"kept": chosen}, size=(5.4, 3.6)))))
+        counts = chosen.patches_per_class
+        missing = sum(count == 0 for count in counts)
+        text = f"{chosen.patches} of {condensed.patches} patches kept, {min(counts)} to {max(counts)} of a class"
+        return _beside(left, right), f"{text}, {missing} classes without any" if missing else text
+
+    return _live([size, score, balanced, keep], show)
 
 
 def _zoom(condensed: CondensedSet) -> int:

@@ -18,6 +18,7 @@ from mdckit import CondenseConfig, CondensedSet, TrainConfig, baselines, noteboo
 FOLDER = Path(__file__).parents[1] / "notebooks"
 ALL = sorted(FOLDER.glob("*.ipynb"))
 TINY = {"condense": {"outer": 2, "inner": 2, "period": 1}, "train": {"epochs": 4}, "seeds": [0, 1]}
+SHORT = {"train": {"epochs": 4, "evaluations": 1, "width": 8}, "seeds": [0]}  # on the shipped sets
 QUICK = {
     "00_tour": TINY | {"dataset": "digits", "ipc": 3},
     "01_images_as_parameters": {"dataset": "digits", "steps": 12, "epochs": 4},
@@ -26,7 +27,12 @@ QUICK = {
     "04_subset_degradation": TINY | {"dataset": "digits", "ipc": 2},
     "05_most_learnable_subset": TINY | {"dataset": "digits", "ipc": 3},
     "06_freezing_and_ablation": TINY | {"dataset": "digits", "ipc": 3},
+    "08_training_dynamics_and_lbpe": SHORT | {"epochs": 4, "top": 2, "looked_at": [1, 4], "sizes": [1]},
+    "09_balanced_pruning": SHORT
+    | {"epochs": 4, "sizes": [1, 2, 5], "dynamics_seeds": [0], "ratios": [0.5, 0.9], "real_epochs": {"20": 4}},
+    "11_mdc_meets_yoco": SHORT | {"epochs": 4, "sizes": [1, 2]},
     "20_run": TINY | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise"], "ipc": 2},
+    "21_resize": SHORT | {"epochs": 4, "sizes": [1], "methods": ["lbpe_balanced", "ssp", "ccs"], "dynamics_seeds": [0]},
 }
 
 

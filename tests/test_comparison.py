@@ -1,0 +1,119 @@
+"""Methods side by side, the shipped sets they run on, and their figures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import mdckit
+from mdckit import CondensedSet, TrainConfig, comparison, pruning_plots, results, shipped, widgets
+from mdckit.shipped import FOLDER
+
+SHORT = TrainConfig.preset("digits", "quick", epochs=3, evaluations=1, seeds=(0, 1), width=4)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return mdckit.load("digits")
+
+
+@pytest.fixture(scope="module")
+def condensed(digits):
+    return CondensedSet(digits.first_images(3), 1, digits.mean, digits.std, digits.classes, "digits")
+
+
+@pytest.fixture(scope="module")
+def logs(condensed):
+    return [mdckit.record_dynamics(condensed, SHORT, seed, show_progress=False) for seed in (0, 1)]
+
+
+def test_every_method_size_and_run_is_compared_by_the_same_seeds(digits, condensed, logs):
+    sets = comparison.resized(condensed, logs, comparison.PAPER_METHODS, [1, 2])
+    rows = comparison.compare(sets, digits, SHORT, show_progress=False)
+    assert len(rows) == 8 * 2 * 2 * 2
+    assert set(rows["run"]) == {0, 1}
+    alone = mdckit.evaluate(mdckit.resize("lbpe", condensed, logs[1], 2), digits, SHORT)
+    found = rows.query("method == 'lbpe_balanced' and ipc == 2 and run == 1")
+    assert tuple(found["accuracy"]) == alone.best
+    record = comparison.record(condensed, "baseline_c", rows, SHORT)
+    assert len(record["accuracy"]["random"]["1"]) == len(record["seeds"]) == 4
+    assert "lbpe_balanced" in results.summary(record)
+
+
+def test_drawn_methods_differ_from_run_to_run(condensed, logs):
+    sets = comparison.resized(condensed, [logs[0], logs[0]], {"random": {"name": "random"}}, [1])
+    assert sets["random", 1, 0].digest != sets["random", 1, 1].digest
+
+
+def test_equal_sets_are_trained_on_once(digits, condensed, monkeypatch):
+    counted = []
+    monkeypatch.setattr(comparison, "evaluate_many", lambda sets, *_: counted.append(len(sets)) or _results(sets))
+    rows = comparison.compare({("a", 1, 0): condensed.take(1), ("b", 1, 0): condensed.take(1)}, digits, SHORT)
+    assert counted == [1]
+    assert list(rows["method"]) == ["a", "a", "b", "b"]
+
+
+def _results(sets):
+    return {key: mdckit.Result((50.0, 60.0), (50.0, 60.0), 10, 1.0, SHORT) for key in sets}
+
+
+def test_the_table_shows_standard_errors_over_runs():
+    rows = pd.DataFrame({"method": "m", "ipc": 1, "run": [0, 0, 1, 1], "seed": [0, 1, 0, 1]})
+    rows["accuracy"] = [40.0, 42.0, 45.0, 47.0]  # means 41 and 46: standard error 2.5
+    assert comparison.table(rows).loc["m", 1] == "43.5 ± 2.5"
+    one_run = rows.assign(run=0, seed=range(4))  # standard error of the four: 1.6
+    assert comparison.table(one_run).loc["m", 1] == "43.5 ± 1.6"
+
+
+@pytest.mark.parametrize("name", ["cifar10_baseline_c", "cifar10_mdc", "mnist5k_baseline_c", "mnist5k_mdc"])
+def test_shipped_sets_are_small_and_say_how_they_were_made(name):
+    dataset, method = name.split("_", 1)
+    condensed = shipped(dataset, method)
+    assert (condensed.ipc, len(condensed.classes), condensed.dataset) == (10, 10, dataset)
+    assert condensed.info["command"] == f"python -m mdckit.shipped {dataset}"
+    assert condensed.info["recipe"]["name"] == method
+    assert bool(condensed.mls_trace) == (method == "mdc")
+    assert (FOLDER / f"{name}.safetensors").stat().st_size <= 1_500_000
+
+
+def test_an_unknown_shipped_set_names_those_there_are():
+    with pytest.raises(ValueError, match="no shipped set svhn_mdc: there are cifar10_baseline_c, "):
+        shipped("svhn", "mdc")
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_kept_cells_are_outlined_and_the_others_dimmed(factor):
+    dark = CondensedSet(torch.zeros(2, 2, 1, 8, 8), factor, (0.5,), (0.5,), ("a", "b"))
+    picture = pruning_plots.kept_cells(dark, dark.select(torch.tensor([0])), zoom=1)
+    outline = (picture == (np.array(pruning_plots.OUTLINE) * 255).round()).all(-1)
+    side = 8 // factor
+    assert outline[:side, :side].sum() == outline.sum() == 4 * (side - 1)
+    assert (picture[1 : side - 1, 1 : side - 1] == 0).all()  # inside the outline as it is
+    assert (picture[4, 12] == 204).all()  # dimmed
+
+
+def test_cells_of_another_set_are_refused():
+    one, other = (CondensedSet(torch.full((2, 2, 1, 8, 8), v), 1, (0.5,), (0.5,), ("a", "b")) for v in (0.1, 0.2))
+    with pytest.raises(ValueError, match="was not selected from the first"):
+        pruning_plots.kept_cells(one, other.select(torch.tensor([0])))
+
+
+def test_class_counts_and_sorted_scores_draw_every_class(condensed, logs):
+    uneven = condensed.select(torch.tensor([0, 1, 5]))
+    bars = [bar.get_height() for bar in pruning_plots.class_counts({"uneven": uneven}).axes[0].patches]
+    assert bars == list(uneven.patches_per_class)
+    errors = mdckit.scores.error_norms(logs[0])
+    axes = pruning_plots.sorted_scores({"last": errors[-1]}, condensed.labels, condensed.classes).axes
+    assert sum(ax.get_visible() for ax in axes) == 10
+    heights = axes[0].lines[0].get_ydata()
+    assert list(heights) == sorted(errors[-1, :3].tolist())
+
+
+def test_the_explorer_redraws_what_is_chosen(condensed, logs):
+    explorer = widgets.pruning_explorer(condensed, logs[0])
+    size, score, balanced, keep, text, picture = explorer.children
+    assert text.value == "10 of 30 patches kept, 1 to 1 of a class"
+    first = picture.value
+    size.value, balanced.value, keep.value, score.value = 2, False, "hard", "aum"
+    assert text.value.startswith("20 of 30 patches kept")
+    assert picture.value != first
