@@ -8,6 +8,7 @@ from .config import CondenseConfig, TrainConfig
 from .data import ImageData, from_arrays
 from .dynamics import Dynamics, record_dynamics
 from .evaluate import Result, evaluate, evaluate_many
+from .imports import import_set
 from .machine import pick_device
 from .scores import Score
 from .selection import at_random, by_score, ccs, resize, ssp
@@ -34,6 +35,7 @@ __all__ = [
     "evaluate",
     "evaluate_many",
     "from_arrays",
+    "import_set",
     "load",
     "pick_device",
     "prefixes",
