@@ -49,7 +49,9 @@ class CondensedSet:
         formation.cell_sides(self.images.shape[-1], self.factor)
         if self.counts is not None:
             self._check_counts()
-            whole = set(self.counts) == {self.ipc * self.factor**2}
+            needed = -(-max(self.counts) // self.factor**2)
+            whole = set(self.counts) == {needed * self.factor**2}
+            object.__setattr__(self, "images", self.images[:, :needed])
             object.__setattr__(self, "counts", None if whole else tuple(self.counts))
 
     def _check_counts(self):
@@ -79,8 +81,8 @@ class CondensedSet:
     @property
     def digest(self) -> str:
         """A hash of what the set decodes to: its pixels, factor and class counts."""
-        described = repr((tuple(self.images.shape), self.factor, self.patches_per_class)).encode()
-        pixels = self.images.detach().cpu().float().contiguous().numpy().tobytes()
+        described = repr((tuple(self.images.shape[2:]), self.factor, self.patches_per_class)).encode()
+        pixels = self._cells().detach().cpu().float().contiguous().numpy().tobytes()
         return hashlib.blake2b(described + pixels, digest_size=16).hexdigest()
 
     @property
@@ -114,6 +116,7 @@ class CondensedSet:
         (2, 1)
         """
         _check_index(index, self.patches)
+        index = index.long()  # bytes would be taken as a mask
         labels = self.labels[index]
         cells = self._cells()[index]
         counts = torch.bincount(labels, minlength=len(self.classes)).tolist()
@@ -121,7 +124,7 @@ class CondensedSet:
         stored = cells.new_full((len(counts), ipc * self.factor**2, *cells.shape[1:]), 0.5)
         for c, count in enumerate(counts):
             stored[c, :count] = cells[labels == c]
-        images = formation.join(stored, self.factor, self.images.shape[-1])
+        images = formation.join(stored, self.factor, self.images.shape[-2:])
         selected = {"patches": index.tolist(), "of": self.digest}
         return replace(self, images=images, counts=tuple(counts), info=self.info | {"selected": selected})
 
@@ -209,9 +212,13 @@ def _images_in_use(counts: Sequence[int], factor: int) -> Tensor:
 
 def _unpack(packed: Tensor, counts: Sequence[int], factor: int) -> Tensor:
     """Stored images (K, N, C, H, W) from those in use (I, C, H, W), the others grey."""
+    check_count("factor", factor)
+    if not isinstance(counts, list) or any(type(count) is not int or count < 0 for count in counts):
+        raise ValueError(f"patches per class {counts!r} given: expected an integer for every class")
+    expected = sum(-(-count // factor**2) for count in counts)
+    if packed.ndim != 4 or len(packed) != expected or not expected:
+        raise ValueError(f"images of shape {tuple(packed.shape)} for {expected} images in use")
     used = _images_in_use(counts, factor)
-    if packed.ndim != 4 or len(packed) != int(used.sum()):
-        raise ValueError(f"images of shape {tuple(packed.shape)} for {int(used.sum())} images in use")
     images = packed.new_full((*used.shape, *packed.shape[1:]), 0.5)
     images[used] = packed
     return images

@@ -1,5 +1,7 @@
 """Multi-formation: a stored image holds f x f cells, each of which decodes to a full-size patch."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -67,16 +69,16 @@ def split(stored: Tensor, factor: int) -> Tensor:
     return cells.reshape(*stored.shape[:-4], -1, *cells.shape[2:])
 
 
-def join(cells: Tensor, factor: int, size: int) -> Tensor:
-    """Put cells (..., n f^2, C, h, w) back into stored images (..., n, C, size, size): the inverse of `split`.
+def join(cells: Tensor, factor: int, sides: Sequence[int]) -> Tensor:
+    """Put cells (..., n f^2, C, h, w) back into stored images (..., n, C, H, W) with these `sides`: undoes `split`.
 
     Where f does not divide the side, a cell in the last row or column loses its last line there.
 
     >>> import torch
     >>> images = torch.rand(2, 3, 1, 8, 8)
-    >>> torch.equal(join(split(images, 2), 2, 8), images)
+    >>> torch.equal(join(split(images, 2), 2, (8, 8)), images)
     True
     """
     grid = cells.unflatten(-4, (-1, factor, factor))  # (..., n, row, column, C, h, w)
     rows = torch.cat(grid.unbind(-4), dim=-1)  # (..., n, row, C, h, W)
-    return torch.cat(rows.unbind(-4), dim=-2)[..., :size, :size]
+    return torch.cat(rows.unbind(-4), dim=-2)[..., : sides[0], : sides[1]]

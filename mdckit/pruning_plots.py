@@ -32,7 +32,7 @@ def kept_cells(condensed: CondensedSet, selection: CondensedSet, zoom: int = 2) 
     outline = torch.tensor(OUTLINE)[None, :, None, None]
     for lines in (cells[..., :zoom, :], cells[..., -zoom:, :], cells[..., :zoom], cells[..., -zoom:]):
         lines[kept] = outline.expand_as(lines[kept])
-    return tile(formation.join(cells, condensed.factor, images.shape[-1]))
+    return tile(formation.join(cells, condensed.factor, images.shape[-2:]))
 
 
 def _by_class(values: Tensor, counts: Sequence[int], width: int) -> Tensor:

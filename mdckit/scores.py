@@ -29,7 +29,7 @@ LBPE_EPOCHS = {  # dataset -> (E, K): early stop and number of epochs averaged (
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """One value per patch, (P,) float64, and how to read it."""
+    """One value per patch, (P,) float64, and how to read it. Raises ValueError for NaN or a direction that is none."""
 
     name: str
     values: Tensor
@@ -37,6 +37,12 @@ class Score:
     keep: Literal["easy", "hard"] = "easy"  # which end the method keeps
     balanced: bool = False  # whether the method keeps equally many of every class
     digest: str = ""  # of the set that was scored; "" where it is not known
+
+    def __post_init__(self):
+        if self.easy not in ("low", "high") or self.keep not in ("easy", "hard"):
+            raise ValueError(f"easy {self.easy!r}, keep {self.keep!r} given: easy is low or high, keep is easy or hard")
+        if self.values.ndim != 1 or not bool(torch.isfinite(self.values).all()):
+            raise ValueError(f"the score {self.name!r} holds NaN or is not one value per patch: {self.values}")
 
     def reversed(self) -> Self:
         """The same values with the other end kept (YOCO Table 4)."""
@@ -144,7 +150,7 @@ def moderate(dynamics: Dynamics) -> Score:
     for members in class_members(dynamics.labels):
         features = dynamics.features[members].double()
         distances = (features - features.mean(0)).norm(dim=1)
-        ranks = distances.argsort(stable=True).argsort()
+        ranks = distances.argsort(stable=True).argsort().double()
         values[members] = (ranks - (len(members) - 1) / 2).abs()
     return Score("moderate", values, digest=dynamics.digest)
 

@@ -1,14 +1,20 @@
 """CondensedSet and its files: bit-exact, whole or absent, and clear about what they are not."""
 
+import dataclasses
 import json
+import math
 import subprocess
 import sys
 
 import pytest
+import reference_scores
 import safetensors.torch
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mdckit import CondensedSet, files, union
+from mdckit import CondensedSet, evaluate, files, union
+from mdckit.config import TrainConfig
 
 INFO = {"recipe": {"name": "mdc"}, "config": {"ipc": 4, "lr": 0.1}, "mls_trace": [[10, 1], [20, 3]], "seed": 7}
 
@@ -321,3 +327,190 @@ def test_a_full_disk_names_the_path_and_keeps_the_earlier_files(tmp_path):
     assert names_in(tmp_path) == ["run.ckpt", "set.safetensors"]
     assert path.read_bytes() == before
     assert (tmp_path / "run.ckpt").read_bytes() == b"an earlier checkpoint"
+
+
+# -- some of the patches
+
+
+def pixels(condensed):
+    """The pixels of every patch in use as stored, class by class."""
+    return [
+        cell.numpy().tobytes()
+        for images, count in zip(condensed.images, condensed.patches_per_class, strict=True)
+        for cell in reference_scores.cells(images, condensed.factor)[:count]
+    ]
+
+
+RAGGED = torch.tensor([37, 4, 0, 32, 15, 9, 7])  # of classes of 16 patches: five, none and two
+
+
+def ragged(**changes):
+    return make(**changes).select(RAGGED)
+
+
+@pytest.mark.parametrize(("side", "factor"), [(8, 1), (8, 2), (28, 2)])
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_a_selection_holds_just_the_patches_asked_for_in_their_order(side, factor, data):
+    whole = dataclasses.replace(make(side=side), factor=factor)
+    index = data.draw(st.lists(st.integers(0, whole.patches - 1), min_size=1, unique=True))
+    part = whole.select(torch.tensor(index))
+    wanted = sorted(index, key=lambda i: i // (whole.patches // 3))
+    source = pixels(whole)
+    assert pixels(part) == [source[i] for i in wanted]
+    patches, labels = part.decode()
+    assert torch.equal(patches, whole.decode()[0][wanted])
+    assert labels.tolist() == part.labels.tolist() == [i // (whole.patches // 3) for i in wanted]
+    assert part.patches_per_class == tuple(labels.tolist().count(c) for c in range(3))
+    assert part.patches == len(index)
+    assert part.ipc == math.ceil(max(part.patches_per_class) / factor**2)
+    assert (part.factor, part.mean, part.std, part.classes) == (factor, whole.mean, whole.std, whole.classes)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_all_patches_in_order_are_the_set(factor):
+    whole = dataclasses.replace(make(), factor=factor)
+    same = whole.select(torch.arange(whole.patches))
+    assert torch.equal(same.images, whole.images)
+    assert same.counts is None
+    assert same.digest == whole.digest
+
+
+def test_a_selection_of_a_selection_is_one_of_the_whole():
+    twice = ragged().select(torch.tensor([6, 0, 3]))
+    assert twice.patches_per_class == (2, 0, 1)
+    source = pixels(make())
+    assert pixels(twice) == [source[i] for i in (4, 9, 32)]
+
+
+def test_the_first_images_of_a_ragged_set_hold_its_first_patches():
+    part = ragged().take(1)
+    assert (part.images.shape[1], part.patches_per_class) == (1, (4, 0, 2))
+    source = pixels(make())
+    assert pixels(part) == [source[i] for i in (4, 0, 15, 9, 37, 32)]
+    nearly = make().select(torch.tensor([0, 1, 2, 3, 4, 16, 17, 18, 19, 32, 33, 34, 35]))
+    assert nearly.take(1).counts is None
+    assert torch.equal(nearly.take(1).images, make().take(1).images)
+
+
+def test_cells_that_hold_no_patch_are_grey():
+    images = ragged().images
+    free = [*reference_scores.cells(images[0], 2)[5:], *reference_scores.cells(images[2], 2)[2:]]
+    assert (torch.stack(free) == 0.5).all()
+    assert (images[1] == 0.5).all()
+
+
+def test_a_ragged_set_with_an_empty_class_is_normalised_and_evaluated(grey):
+    whole = CondensedSet(grey.first_images(2), 2, grey.mean, grey.std, grey.classes)
+    part = whole.select(torch.tensor([0, 1, 2, 3, 4, 16, 23]))
+    patches, labels = part.tensors()
+    torch.testing.assert_close(patches, whole.tensors()[0][[0, 1, 2, 3, 4, 16, 23]], rtol=0, atol=0)
+    assert labels.tolist() == [0] * 5 + [2] * 2
+    config = TrainConfig(epochs=2, evaluations=1, width=4, depth=1, seeds=(0,))
+    result = evaluate(part, grey, config)
+    assert result.patches == 7
+    assert 0 <= result.mean <= 100
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_ragged_set_comes_back_bit_for_bit(tmp_path, dtype):
+    saved = ragged(dtype=dtype)
+    loaded = CondensedSet.load(saved.save(tmp_path / "set.safetensors"))
+    assert loaded.images.dtype == dtype
+    assert torch.equal(loaded.images, saved.images)
+    assert {**vars(loaded), "images": None} == {**vars(saved), "images": None}
+    assert loaded.counts == (5, 0, 2)
+    assert loaded.digest == saved.digest
+
+
+def test_the_file_of_a_ragged_set_holds_no_unused_images(tmp_path):
+    part = make(n=20, side=32).select(torch.arange(70))
+    assert part.patches_per_class == (70, 0, 0)
+    path = part.save(tmp_path / "set.safetensors")
+    image = 3 * 32 * 32 * 4
+    assert 18 * image < path.stat().st_size < 18 * image + 3000
+    assert CondensedSet.load(path).images.shape == part.images.shape == (3, 18, 3, 32, 32)
+
+
+def test_a_ragged_file_whose_counts_do_not_fit_is_named(tmp_path):
+    path = ragged().save(tmp_path / "set.safetensors")
+    for counts in ([5, 0, 0], [5, 0, 5], [5, 2], [2.0, 0, 5], [-1, 0, 9], [0, 0, 0]):
+        rewrite(path, counts=counts)
+        with pytest.raises(ValueError, match=rf"{path} holds a set that cannot be used: "):
+            CondensedSet.load(path)
+
+
+@pytest.mark.parametrize("change", [{"counts": []}, {"counts": "502"}, {"counts": 5}, {"factor": 0}, {"factor": "2"}])
+def test_a_ragged_file_with_damaged_counts_is_named(tmp_path, change):
+    path = rewrite(ragged().save(tmp_path / "set.safetensors"), **change)
+    with pytest.raises(ValueError, match=rf"{path} holds a set that cannot be used: "):
+        CondensedSet.load(path)
+
+
+def test_a_set_that_leaves_its_last_images_unused_can_be_saved(tmp_path):
+    few = dataclasses.replace(make(), counts=(1, 2, 0))
+    loaded = CondensedSet.load(few.save(tmp_path / "set.safetensors"))
+    assert torch.equal(loaded.decode()[0], few.decode()[0])
+    assert loaded.digest == few.digest
+
+
+def test_the_digest_is_that_of_the_pixels_the_factor_and_the_counts():
+    half = make(dtype=torch.float16)
+    sets = [make(), make(seed=1), make().take(3), half, dataclasses.replace(make(), factor=1), ragged()]
+    sets += [dataclasses.replace(ragged(), counts=counts) for counts in ((5, 0, 1), (6, 0, 2))]
+    sets += [make().select(torch.arange(48).flip(0))]
+    assert len({one.digest for one in sets}) == len(sets)
+    for one in sets:
+        assert dataclasses.replace(one, info={}, images=one.images.clone()).digest == one.digest
+    assert dataclasses.replace(half, images=half.images.float()).digest == half.digest
+
+
+def test_ragged_sets_are_not_united():
+    for sets in ([ragged(), make()], [make(), ragged()], [ragged(), ragged()]):
+        with pytest.raises(ValueError, match=r"^a set that uses only some of its cells cannot be united"):
+            union(sets)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ((16, 16), r"patches per class \[16, 16\] given for 3 classes of up to 16 patches"),
+        ((17, 0, 0), r"patches per class \[17, 0, 0\] given for 3 classes of up to 16 patches"),
+        ((0, 0, 0), r"patches per class \[0, 0, 0\] given for 3 classes of up to 16 patches"),
+        ((), r"patches per class \[\] given for 3 classes of up to 16 patches"),
+        ((1, -1, 2), r"patches of a class must be an integer >= 0, got -1"),
+        ((1, 2.0, 2), r"patches of a class must be an integer >= 0, got 2\.0"),
+        ((1, True, 2), r"patches of a class must be an integer >= 0, got True"),
+    ],
+)
+def test_counts_that_do_not_fit_are_named(counts, message):
+    with pytest.raises(ValueError, match=rf"^{message}$"):
+        dataclasses.replace(make(), counts=counts)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ([3, 4, 3], "3 patches asked, only 2 of them different: give each once"),
+        ([0, 48], r"patches 0 to 48 asked of a set with 48: 0\.\.47"),
+        ([-1, 2], r"patches -1 to 2 asked of a set with 48: 0\.\.47"),
+        ([], r"index of shape \(0,\) and torch\.float32 given: expected patch numbers, at least one"),
+        ([1.0, 2.0], r"index of shape \(2,\) and torch\.float32 given: expected patch numbers, at least one"),
+        ([True] * 48, r"index of shape \(48,\) and torch\.bool given: expected patch numbers, at least one"),
+        ([[1, 2]], r"index of shape \(1, 2\) and torch\.int64 given: expected patch numbers, at least one"),
+    ],
+)
+def test_an_index_that_names_no_patches_is_refused(index, message):
+    with pytest.raises(ValueError, match=rf"^{message}$"):
+        make().select(torch.tensor(index))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_an_index_of_any_integers_counts_patches(dtype):
+    for index in (torch.arange(48).flip(0), RAGGED):
+        assert make().select(index.to(dtype)).digest == make().select(index).digest
+
+
+def test_a_set_that_is_not_square_keeps_all_its_rows():
+    tall = CondensedSet(torch.rand(2, 2, 1, 12, 8), 2, (0.5,), (0.5,), ("a", "b"))
+    assert torch.equal(tall.select(torch.arange(16)).images, tall.images)

@@ -2,10 +2,11 @@
 
 import pytest
 import reference
+import reference_scores
 import torch
 
 from mdckit.condensed import CondensedSet
-from mdckit.formation import cell_sides, compose, decode
+from mdckit.formation import cell_sides, compose, decode, join, split
 
 SHAPES = [((3, 32, 32), 2), ((1, 28, 28), 2), ((3, 224, 224), 3), ((1, 8, 8), 3), ((1, 7, 7), 5)]
 each_shape = pytest.mark.parametrize(("shape", "factor"), SHAPES, ids=[f"{s[1]}-{f}" for s, f in SHAPES])
@@ -109,3 +110,39 @@ def test_taking_images_takes_the_first_patches_of_every_class(factor):
         wanted = patches.unflatten(0, (2, -1))[:, : n * factor**2].flatten(0, 1)
         assert torch.equal(taken, wanted)
         assert torch.equal(taken_labels, labels.unflatten(0, (2, -1))[:, : n * factor**2].flatten())
+
+
+@each_shape
+def test_split_cuts_the_tiles_that_decode_enlarges(shape, factor):
+    stored = real_images(shape, 2)
+    cells = split(stored, factor)
+    side = -(-shape[-1] // factor)
+    assert cells.shape == (1, 2 * factor**2, shape[0], side, side)
+    padded = torch.full((2, shape[0], side * factor, side * factor), 0.5)
+    padded[..., : shape[-1], : shape[-1]] = stored[0]
+    assert torch.equal(cells[0], torch.stack(reference_scores.cells(padded, factor)))
+
+
+@each_shape
+def test_join_puts_the_tiles_back(shape, factor):
+    stored = real_images(shape, 3, classes=2)
+    for images in (stored, stored[1], stored[:, :1]):
+        assert torch.equal(join(split(images, factor), factor, shape[-2:]), images)
+
+
+@pytest.mark.parametrize(("size", "factor"), [(8, 1), (8, 2), (28, 2), (9, 3)])
+def test_tiles_can_be_moved_where_the_factor_divides_the_side(size, factor):
+    cells = real_images((2, size // factor, size // factor), 2 * factor**2, classes=3).flip(1)
+    stored = join(cells, factor, (size, size))
+    assert stored.shape == (3, 2, 2, size, size)
+    assert torch.equal(split(stored, factor), cells)
+
+
+def test_a_tile_moved_to_the_edge_loses_its_last_line_where_the_factor_does_not_divide_the_side():
+    cells = split(real_images((1, 8, 8), 1)[0], 3)
+    moved = split(join(cells.flip(0), 3, (8, 8)), 3)
+    for k, (row, column) in enumerate((row, column) for row in range(3) for column in range(3)):
+        tall, wide = 3 - (row == 2), 3 - (column == 2)
+        assert torch.equal(moved[k, :, :tall, :wide], cells[8 - k, :, :tall, :wide])
+        assert (moved[k, :, tall:] == 0.5).all()
+        assert (moved[k, :, :, wide:] == 0.5).all()
