@@ -1,10 +1,15 @@
-"""Ways to make a condensed set smaller, side by side: every method, size, dynamics run and evaluation seed."""
+"""Ways to make a condensed set smaller, side by side: every method, size, dynamics run and evaluation seed.
 
+python -m mdckit.comparison results/yoco/result.json
+"""
+
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import pandas as pd
 
+from . import results
 from .condensed import CondensedSet
 from .config import TrainConfig
 from .data import ImageData
@@ -82,18 +87,40 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def record(condensed: CondensedSet, source: str, rows: pd.DataFrame, config: TrainConfig) -> dict:
-    """The rows as one JSON-able result: accuracy[method][ipc] is a list over (dynamics run, evaluation seed)."""
+    """The rows as one JSON-able result: accuracy[method][ipc] is a list over ``seeds``, [dynamics run, seed] each."""
     accuracy = {}
     for (method, ipc), group in rows.groupby(["method", "ipc"], sort=False):
         accuracy.setdefault(method, {})[str(ipc)] = [round(a, 2) for a in group["accuracy"]]
-    runs = range(rows["run"].nunique())
+    runs = rows["run"].unique().tolist()
     return {
         "dataset": condensed.dataset,
         "source": source,
         "ipc": condensed.ipc,
         "digest": condensed.digest,
-        "seeds": [f"run {run}, seed {seed}" for run in runs for seed in config.seeds],
+        "seeds": [[run, seed] for run in runs for seed in config.seeds],
         "accuracy": accuracy,
         "config": {"train": asdict(config)},
         "versions": versions(),
     }
+
+
+def accuracies(found: Mapping) -> pd.DataFrame:
+    """The rows of a `record`, as `compare` returned them."""
+    rows = results.accuracies(found)
+    runs = pd.DataFrame(rows["seed"].tolist(), columns=["run", "seed"])
+    return pd.concat([rows[["method", "ipc"]], runs, rows["accuracy"]], axis=1)
+
+
+def summary(found: Mapping) -> str:
+    """The table of a `record` as text, with what its numbers are."""
+    runs, seeds = (len({pair[i] for pair in found["seeds"]}) for i in (0, 1))
+    train = found["config"]["train"]
+    return (
+        f"{found['dataset']}, {found['ipc']} images per class made smaller: test accuracy in %, mean of {runs} dynamics\n"
+        f"runs x {seeds} seeds ± standard error over the {'runs' if runs > 1 else 'seeds'}; best of "
+        f"{train['evaluations']} tests in {train['epochs']} epochs\n{table(accuracies(found)).to_string()}"
+    )
+
+
+if __name__ == "__main__":
+    print(summary(results.load(sys.argv[1])))

@@ -70,7 +70,7 @@ def accuracy(
 ) -> Figure:
     """Test accuracy against images per class: mean over the seeds, shaded by their standard deviation.
 
-    `rows` are those of `results.accuracies`; `mark` draws a vertical line at that size.
+    `rows` are those of `results.accuracies` or `comparison.compare`; `mark` draws a vertical line at that size.
     """
     fig, ax = _figure(size)
     for position, (method, group) in enumerate(rows.groupby("method", sort=False)):
@@ -80,8 +80,9 @@ def accuracy(
         ax.fill_between(mean.index, mean - std, mean + std, color=look["color"], alpha=0.15, lw=0)
     if mark is not None:
         ax.axvline(mark, color="0.3", lw=1, ls="--", zorder=0)
-    seeds = rows["seed"].nunique()
-    spread = f"test accuracy, % (mean ± std of {seeds} seed{'s' * (seeds > 1)})"
+    seeds, runs = rows["seed"].nunique(), rows["run"].nunique() if "run" in rows else 1
+    count = f"{runs} runs x {seeds}" if runs > 1 else f"{seeds}"
+    spread = f"test accuracy, % (mean ± std of {count} seed{'s' * (seeds > 1)})"
     ax.set(xlabel="images per class", ylabel=ylabel or spread)
     ax.set_title(title, loc="left")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
