@@ -116,8 +116,8 @@ def summary(found: Mapping) -> str:
     runs, seeds = (len({pair[i] for pair in found["seeds"]}) for i in (0, 1))
     train = found["config"]["train"]
     return (
-        f"{found['dataset']}, {found['ipc']} images per class made smaller: test accuracy in %, mean of {runs} dynamics\n"
-        f"runs x {seeds} seeds ± standard error over the {'runs' if runs > 1 else 'seeds'}; best of "
+        f"{found['dataset']}, {found['ipc']} images per class made smaller: test accuracy in %, mean of {runs} "
+        f"dynamics\nruns x {seeds} seeds ± standard error over the {'runs' if runs > 1 else 'seeds'}; best of "
         f"{train['evaluations']} tests in {train['epochs']} epochs\n{table(accuracies(found)).to_string()}"
     )
 
