@@ -46,6 +46,8 @@ class CondensedSet:
             raise ValueError(f"the condensed images are {self.images.dtype}: expected floats near 0..1")
         if not bool(torch.isfinite(self.images).all()):
             raise ValueError("the condensed images hold NaN or infinite pixels")
+        if not len(self.mean) == len(self.std) == self.images.shape[2] or not all(s > 0 for s in self.std):
+            raise ValueError(f"mean {self.mean} and std {self.std} given for {self.images.shape[2]} channels")
         formation.cell_sides(self.images.shape[-1], self.factor)
         if self.counts is not None:
             self._check_counts()
@@ -100,16 +102,21 @@ class CondensedSet:
         if type(n) is not int or not 1 <= n <= self.ipc:
             raise ValueError(f"{n!r} images per class asked of a set with {self.ipc}: take 1..{self.ipc}")
         counts = tuple(min(count, n * self.factor**2) for count in self.patches_per_class)
-        return replace(self, images=self.images[:, :n], counts=counts)
+        info = dict(self.info)
+        if "selected" in info:
+            numbers = torch.tensor(info["selected"]["patches"]).split(self.patches_per_class)
+            kept = torch.cat([part[:count] for part, count in zip(numbers, counts, strict=True)]).tolist()
+            info["selected"] = info["selected"] | {"patches": kept}
+        return replace(self, images=self.images[:, :n], counts=counts, info=info)
 
-    def select(self, index: Tensor) -> Self:
-        """The patches with these numbers (in the order of `decode`) as a set of their own, the pixels unchanged.
+    def select(self, index: Tensor, **how) -> Self:
+        """The patches with these numbers (in the order of `decode`) as a set of their own; rules: `mdckit.selection`.
 
         The order of `index` is kept within each class, so `take` of the new set gives those selected first. Cells of
-        different stored images meet in one: k f^2 patches of every class fill exactly k stored images per class.
-        ``info["selected"]`` keeps the numbers and the digest of this set.
-        Where f does not divide the side, cells that move to the last row or column lose their last line. Raises
-        ValueError for numbers that are not there or there twice.
+        different stored images meet in one: k f^2 patches of every class fill exactly k stored images per class. Pixels
+        do not change, except where f does not divide the side: a cell that moves to the last row or column loses its
+        last line there. ``info["selected"]`` keeps the numbers, the digest of this set and `how` they were chosen.
+        Raises ValueError for numbers that are not there or there twice.
 
         >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 2, (0.5,), (0.5,), ("a", "b"))
         >>> s.select(torch.tensor([3, 0, 12])).patches_per_class
@@ -125,8 +132,10 @@ class CondensedSet:
         for c, count in enumerate(counts):
             stored[c, :count] = cells[labels == c]
         images = formation.join(stored, self.factor, self.images.shape[-2:])
-        selected = {"patches": index.tolist(), "of": self.digest}
-        return replace(self, images=images, counts=tuple(counts), info=self.info | {"selected": selected})
+        by_class = index[labels.argsort(stable=True)].tolist()
+        info = {key: value for key, value in self.info.items() if key != "mls_trace"}  # of the order before
+        info["selected"] = {"patches": by_class, "of": self.digest, **how}
+        return replace(self, images=images, counts=tuple(counts), info=info)
 
     @property
     def labels(self) -> Tensor:
@@ -153,10 +162,10 @@ class CondensedSet:
         """
         return self._in_use(formation.decode(self.images, self.factor)), self.labels
 
-    def tensors(self) -> tuple[Tensor, Tensor]:
+    def tensors(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Normalised patches and labels, ready to train on."""
         patches, labels = self.decode()
-        return normalize(patches, self.mean, self.std), labels
+        return normalize(patches, self.mean, self.std).to(device), labels.to(device)
 
     def save(self, path: str | Path) -> Path:
         """Write the set as one safetensors file, atomically; raises OSError naming the path."""
@@ -200,7 +209,7 @@ class CondensedSet:
             )
         except KeyError as error:
             raise ValueError(f"{path} holds no {error}, so it is not a whole mdckit condensed set") from None
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path} holds a set that cannot be used: {error}") from None
 
 

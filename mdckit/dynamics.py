@@ -65,19 +65,33 @@ class Dynamics:
         del info["kind"]
         if set(tensors) != set(_TENSORS) or not isinstance(info.get("digest"), str):
             raise ValueError(f"{path} holds {', '.join(sorted(tensors))}: expected {', '.join(_TENSORS)} and a digest")
-        epochs, patches, classes = (*tensors["probabilities"].shape, 0, 0, 0)[:3]
-        fits = (
-            tensors["correct"].shape == (epochs, patches)
-            and tensors["labels"].shape == (patches,)
-            and tensors["final"].shape == (patches, classes)
-            and tensors["features"].shape[:1] == (patches,)
-        )
-        if not fits or not epochs or not patches:
+        if not _fit(**tensors):
             raise ValueError(f"{path} holds training dynamics whose tensors do not fit each other: record them anew")
         return cls(**tensors, digest=info.pop("digest"), info=info)
 
 
-_TENSORS = ("probabilities", "correct", "labels", "final", "features")
+_TENSORS = {  # name -> what it holds
+    "probabilities": torch.float16,
+    "correct": torch.bool,
+    "labels": torch.int64,
+    "final": torch.float32,
+    "features": torch.float32,
+}
+
+
+def _fit(probabilities: Tensor, correct: Tensor, labels: Tensor, final: Tensor, features: Tensor) -> bool:
+    found = [tensor.dtype for tensor in (probabilities, correct, labels, final, features)]
+    if found != list(_TENSORS.values()) or probabilities.ndim != 3 or 0 in probabilities.shape:
+        return False
+    epochs, patches, classes = probabilities.shape
+    return (
+        correct.shape == (epochs, patches)
+        and labels.shape == (patches,)
+        and 0 <= int(labels.min()) <= int(labels.max()) < classes
+        and final.shape == (patches, classes)
+        and features.ndim == 2
+        and len(features) == patches
+    )
 
 
 def record_dynamics(
@@ -90,8 +104,8 @@ def record_dynamics(
 ) -> Dynamics:
     """Train one network on the decoded set for ``config.epochs`` epochs and log what it says about every patch.
 
-    The log is allocated once, 2 E P K bytes. The same seed gives the same log. Raises ValueError, before any work, for
-    a log of more than 4 GiB.
+    The log of the epochs is allocated once, E P (2 K + 1) bytes. The same seed gives the same log. Raises ValueError,
+    before any work, where that is more than 4 GiB.
 
     >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
     >>> record_dynamics(s, TrainConfig(epochs=4, width=4, depth=1), show_progress=False).probabilities.shape
@@ -99,13 +113,13 @@ def record_dynamics(
     """
     classes = len(condensed.classes)
     shape = (config.epochs, condensed.patches, classes)
-    if 2 * shape[0] * shape[1] * shape[2] > MOST_BYTES:
+    if shape[0] * shape[1] * (2 * classes + 1) > MOST_BYTES:
         raise ValueError(
             f"a log of {shape[0]} epochs x {shape[1]} patches x {classes} classes takes more than 4 GiB: "
             "ask for fewer epochs"
         )
     chosen = pick_device(device)
-    images, labels = (tensor.to(chosen) for tensor in condensed.tensors())
+    images, labels = condensed.tensors(chosen)
     net = fresh_convnet(tuple(images.shape[1:]), classes, config, seed, "dynamics", device=chosen)
     probabilities, correct = torch.empty(shape, dtype=torch.float16), torch.empty(shape[:2], dtype=torch.bool)
     epochs = train_epochs(net, images, labels, config, seed, "dynamics")

@@ -95,7 +95,7 @@ def evaluate_many(
 
     def run(job: tuple[Key, int]) -> tuple[list[float], float]:
         key, seed = job
-        images, labels = (tensor.to(chosen) for tensor in sets[key].tensors())
+        images, labels = sets[key].tensors(chosen)
         begin = time.perf_counter()
         curve = accuracy_curve(images, labels, data, config, seed, chosen, stopped=lambda: pool.stopped.is_set())
         return curve, time.perf_counter() - begin

@@ -98,6 +98,8 @@ def _load_pt(path: Path) -> object:
     try:
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             return torch.load(path, map_location="cpu", weights_only=True)
+    except (PermissionError, MemoryError):
+        raise
     except Exception as error:  # a damaged file can fail anywhere in torch's reader
         code = re.search(r"GLOBAL (\S+)", str(error))
         # torch's own words advise to open the file all the same, so they are not passed on
@@ -109,6 +111,8 @@ def _read_npz(path: Path, target: Target) -> Found:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+    except (PermissionError, MemoryError):
+        raise
     except Exception as error:  # zip, zlib and numpy each have their own errors for damaged files
         raise ValueError(f"it is truncated or no npz file of plain arrays ({error})") from None
     if not {"images", "labels"} <= set(arrays):

@@ -72,7 +72,7 @@ def sorted_scores(values: Mapping[str, Tensor], labels: Tensor, classes: Sequenc
     columns = min(5, len(classes))
     rows = -(-len(classes) // columns)
     fig = Picture(figsize=(9.0, 1.9 * rows + 0.5), layout="constrained")
-    axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+    axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for c, (ax, name) in enumerate(zip(axes, classes, strict=False)):
         for position, (line, scores) in enumerate(values.items()):
             ordered = scores[labels == c].sort().values
@@ -80,7 +80,7 @@ def sorted_scores(values: Mapping[str, Tensor], labels: Tensor, classes: Sequenc
         ax.set_title(f"class {name}", fontsize=9)
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(color="0.92", lw=0.8)
-    for ax in list(axes)[len(classes) :]:
+    for ax in axes[len(classes) :]:
         ax.set_visible(False)
     fig.supxlabel("patches of the class, easiest first", fontsize=10)
     fig.supylabel("prediction error s", fontsize=10)

@@ -6,6 +6,7 @@ method keeps. `mdckit.selection` turns scores into patches.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal, Self
 
 import torch
@@ -14,16 +15,19 @@ from torch import Tensor, nn
 
 from .condensed import CondensedSet
 from .config import TrainConfig, check_count
-from .dynamics import Dynamics
+from .dynamics import Dynamics, trained_outputs
 from .machine import pick_device
 from .networks import fresh_convnet
 from .rng import generator
 from .training import train_epochs
 
-LBPE_EPOCHS = {  # dataset -> (E, K): early stop and number of epochs averaged (YOCO section 4.1)
-    "cifar10": (100, 10),
+LBPE_EPOCHS = {  # dataset, or layout of an imported set -> (E, K): early stop and number of epochs averaged
+    "cifar10": (100, 10),  # YOCO section 4.1; MTT, KIP and DSA as in its code
     "cifar100": (200, 10),
     "imagenet10": (200, 10),
+    "mtt": (10, 3),
+    "kip": (50, 3),
+    "dsa": (100, 3),
 }
 
 
@@ -43,6 +47,7 @@ class Score:
             raise ValueError(f"easy {self.easy!r}, keep {self.keep!r} given: easy is low or high, keep is easy or hard")
         if self.values.ndim != 1 or not bool(torch.isfinite(self.values).all()):
             raise ValueError(f"the score {self.name!r} holds NaN or is not one value per patch: {self.values}")
+        object.__setattr__(self, "values", self.values.double())
 
     def reversed(self) -> Self:
         """The same values with the other end kept (YOCO Table 4)."""
@@ -158,7 +163,8 @@ def moderate(dynamics: Dynamics) -> Score:
 def herding(dynamics: Dynamics) -> Score:
     """Herding (Welling 2009): a patch's turn when the mean of those chosen follows the mean features of its class.
 
-    Greedy per class: the next patch x minimises |(k + 1) mean - sum of the k chosen - phi(x)|. Low is kept.
+    Greedy per class: the next patch x minimises |(k + 1) mean - sum of the k chosen - phi(x)|. Low is kept. Features
+    are those of the network that trained on the set; the condensation papers take one that trained on real images.
     """
     values = torch.empty(len(dynamics.labels), dtype=torch.float64)
     for members in class_members(dynamics.labels):
@@ -179,7 +185,7 @@ def class_members(labels: Tensor) -> list[Tensor]:
 
 
 def random(patches: int, seed: int = 0) -> Score:
-    """Chance: a random number for every patch, the same for the same seed."""
+    """Chance, the baseline of every pruning paper: U(0, 1) for every patch, the same for the same seed. Low is kept."""
     return Score("random", torch.rand(patches, generator=generator(seed, "random score"), dtype=torch.float64))
 
 
@@ -197,20 +203,25 @@ def grand(
 ) -> Score:
     """GraNd (Paul et al. 2021): a patch's loss gradient by all weights, its length, mean over `models` young networks.
 
-    Each network trains for `epochs` epochs; one backward pass per patch and network. Low is easy; keeps the hard.
+    Each network trains for the first `epochs` epochs of the config's schedule; one backward pass per patch and network.
+    Low is easy; keeps the hard.
     """
     check_count("models", models)
-    images, labels = _on_device(condensed, device)
+    check_count("epochs", epochs)
+    if epochs > config.epochs:
+        raise ValueError(f"the first {epochs} epochs asked of a schedule of {config.epochs}: ask for fewer")
+    images, labels = condensed.tensors(pick_device(device))
     total = torch.zeros(condensed.patches, dtype=torch.float64)
     for m in range(models):
         net = _network(condensed, config, seed, "grand", m, images.device)
-        for _ in train_epochs(net, images, labels, config.replace(epochs=epochs, evaluations=1), seed, f"grand {m}"):
+        for _ in islice(train_epochs(net, images, labels, config, seed, f"grand {m}"), epochs):
             pass
         total += torch.tensor(list(_gradient_norms(net, images, labels)), dtype=torch.float64)
     return Score("grand", total / models, keep="hard", digest=condensed.digest)
 
 
 def _gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> Iterator[float]:
+    net.eval()
     for image, label in zip(images, labels, strict=True):
         gradients = torch.autograd.grad(F.cross_entropy(net(image[None]), label[None]), list(net.parameters()))
         yield torch.cat([g.flatten() for g in gradients]).norm().item()
@@ -227,36 +238,31 @@ def memorization(
 ) -> Score:
     """Memorization (Feldman and Zhang 2020): P[right | trained with the patch] - P[right | trained without it].
 
-    Estimated from `models` networks, each trained on a random `share` of the patches; a patch that was always in or
-    always out scores 0. Low is easy; keeps the hard.
+    Estimated from `models` networks, each trained on a random `share` of the patches (at least one in, one out); a
+    patch that was always in or always out scores 0. Low is easy; keeps the hard.
     """
     check_count("models", models, 2)
     if not 0 < share < 1:
         raise ValueError(f"share {share} asked: every network trains on a part between 0 and 1 of the patches")
-    images, labels = _on_device(condensed, device)
+    images, labels = condensed.tensors(pick_device(device))
+    count = min(max(1, round(share * condensed.patches)), condensed.patches - 1)
     right = torch.zeros(2, condensed.patches, dtype=torch.float64)  # when out, when in
     seen = torch.zeros_like(right)
     for m in range(models):
         order = torch.randperm(condensed.patches, generator=generator(seed, "memorization", m))
         inside = torch.zeros(condensed.patches, dtype=torch.bool)
-        inside[order[: max(1, round(share * condensed.patches))]] = True
+        inside[order[:count]] = True
         net = _network(condensed, config, seed, "memorization", m, images.device)
         for _ in train_epochs(net, images[inside], labels[inside], config, seed, f"memorization {m}"):
             pass
-        with torch.no_grad():
-            correct = (net(images).argmax(1) == labels).cpu().double()
+        _, outputs = trained_outputs(net, images)
+        correct = (outputs.argmax(1) == condensed.labels).double()
         for row, members in enumerate((~inside, inside)):
             right[row] += correct * members
             seen[row] += members
     out, within = right / seen.clamp(min=1)
     values = torch.where((seen > 0).all(0), within - out, 0.0)
     return Score("memorization", values, keep="hard", digest=condensed.digest)
-
-
-def _on_device(condensed: CondensedSet, device: str | None) -> tuple[Tensor, Tensor]:
-    chosen = pick_device(device)
-    images, labels = condensed.tensors()
-    return images.to(chosen), labels.to(chosen)
 
 
 def _network(condensed, config, seed, purpose, number, device) -> nn.Module:

@@ -49,7 +49,8 @@ def by_score(
     _check_score(condensed, score)
     ranked = replace(score, keep=keep or score.keep).ranked()
     balanced = score.balanced if balanced is None else balanced
-    return _rule(condensed, ipc, balanced, lambda members, count: _first(ranked, members, count))
+    how = {"method": score.name, "keep": keep or score.keep}
+    return _rule(condensed, ipc, balanced, lambda members, count: _first(ranked, members, count), how)
 
 
 def _first(ranked: Tensor, members: Tensor, count: int) -> Tensor:
@@ -69,14 +70,15 @@ def ssp(
     def prototypes(members: Tensor, count: int) -> Tensor:
         features = dynamics.features[members].double()
         found = KMeans(count, n_init=3, random_state=seed).fit(features.numpy())
-        distances = torch.cdist(torch.from_numpy(found.cluster_centers_).double(), features)
         chosen = []
-        for row in distances:
-            row[chosen] = torch.inf
-            chosen.append(int(row.argmin()))
+        for centre in torch.from_numpy(found.cluster_centers_).double():
+            distances = (features - centre).norm(dim=1)
+            distances[chosen] = torch.inf
+            nearest = distances <= distances.min() + 1e-9  # the two of a pair are equally far but for rounding
+            chosen.append(int(nearest.nonzero()[0]))
         return members[chosen]
 
-    return _rule(condensed, ipc, balanced, prototypes)
+    return _rule(condensed, ipc, balanced, prototypes, {"method": "ssp", "seed": seed})
 
 
 def ccs(
@@ -99,15 +101,16 @@ def ccs(
             raise ValueError(
                 f"cutoff {cutoff} leaves {len(pool)} of {len(members)} patches, {count} are asked: lower it"
             )
-        return _sample_strata(pool, score.values[pool], count, seed)
+        return _sample_strata(pool, score.values[pool], count, generator(seed, "ccs", int(members[0])))
 
-    return _rule(condensed, ipc, balanced, stratified)
+    how = {"method": "ccs", "score": score.name, "cutoff": cutoff, "seed": seed}
+    return _rule(condensed, ipc, balanced, stratified, how)
 
 
-def _sample_strata(pool: Tensor, values: Tensor, count: int, seed: int) -> Tensor:
+def _sample_strata(pool: Tensor, values: Tensor, count: int, random: torch.Generator) -> Tensor:
     low, high = values.min(), 1.0001 * values.max()
     stratum = ((values - low) / (high - low).clamp(min=1e-12) * STRATA).long().clamp(0, STRATA - 1)
-    shuffled = pool[torch.randperm(len(pool), generator=generator(seed, "ccs"))]
+    shuffled = pool[torch.randperm(len(pool), generator=random)]
     stratum_of = dict(zip(pool.tolist(), stratum.tolist(), strict=True))
     strata = [[i for i in shuffled.tolist() if stratum_of[i] == s] for s in range(STRATA)]
     chosen = []
@@ -118,68 +121,99 @@ def _sample_strata(pool: Tensor, values: Tensor, count: int, seed: int) -> Tenso
 
 def at_random(condensed: CondensedSet, ipc: int, *, balanced: bool = False, seed: int = 0) -> CondensedSet:
     """Chance: so many patches without replacement, the same for the same seed."""
-    return by_score(condensed, scores.random(condensed.patches, seed), ipc, balanced=balanced)
+    ranked = scores.random(condensed.patches, seed).ranked()
+    how = {"method": "random", "seed": seed}
+    return _rule(condensed, ipc, balanced, lambda members, count: _first(ranked, members, count), how)
 
 
 def resize(
     name: str, condensed: CondensedSet, dynamics: Dynamics, ipc: int, *, balanced: bool | None = None, **options
 ) -> CondensedSet:
-    """The set resized to `ipc` images per class by the method called `name` (see `METHODS`), by its own defaults.
+    """The set resized to `ipc` images per class by the method called `name`, one of `METHODS`.
 
-    `options` are ``keep`` ("easy" or "hard", for scores) or ``seed`` (for random, ssp and ccs); lbpe reads its E and K
-    from `scores.LBPE_EPOCHS`, within the epochs recorded. Raises ValueError for an unknown name, dynamics of another
-    set, and as `by_score`.
+    Each method keeps what it keeps by default unless told otherwise: `balanced` for all; ``keep`` (easy or hard) for
+    scores; ``epochs`` and ``top`` for lbpe and ``epochs`` for el2n, as in `score`; ``seed`` for random, ssp and ccs;
+    ``cutoff`` for ccs, whose scores are EL2N and whose share is else that of `CCS_CUTOFFS` (of CIFAR-10 for data sets
+    that are not in it). Raises ValueError for an unknown name or option, dynamics of another set, and as `by_score`.
     """
+    if name not in METHODS:
+        raise ValueError(f"unknown score {name!r}: choose one of {', '.join(METHODS)}")
+    known = ("balanced", *_OPTIONS.get(name, ()), *(("keep",) if name in SCORES else ()))
+    for option in options:
+        if option not in known:
+            raise ValueError(f"unknown option {option!r} of {name}: it takes {', '.join(known)}")
     dynamics.check(condensed)
+    check_size(condensed, ipc)
     if name in SCORES:
-        return by_score(condensed, SCORES[name](dynamics, condensed.dataset), ipc, balanced=balanced, **options)
+        keep = options.pop("keep", None)
+        return by_score(condensed, score(name, condensed, dynamics, **options), ipc, balanced=balanced, keep=keep)
     if name == "random":
         return at_random(condensed, ipc, balanced=bool(balanced), **options)
     if name == "ssp":
         return ssp(condensed, dynamics, ipc, balanced=bool(balanced), **options)
-    if name == "ccs":
-        cutoffs = CCS_CUTOFFS.get(condensed.dataset, CCS_CUTOFFS["cifar10"])
-        cutoff = cutoffs.get((condensed.ipc, ipc), 0.0)
-        return ccs(condensed, _el2n(dynamics), ipc, cutoff=cutoff, balanced=bool(balanced), **options)
-    raise ValueError(f"unknown score {name!r}: choose one of {', '.join(METHODS)}")
+    cutoff = options.pop("cutoff", None)
+    cutoff = _cutoff(condensed, ipc) if cutoff is None else cutoff
+    return ccs(condensed, scores.el2n(dynamics), ipc, cutoff=cutoff, balanced=bool(balanced), **options)
 
 
-def _lbpe(dynamics: Dynamics, dataset: str) -> Score:
-    epochs, top = scores.LBPE_EPOCHS.get(dataset, (100, 10))
-    epochs = min(epochs, dynamics.epochs)
-    return scores.lbpe(dynamics, epochs, min(top, epochs))
-
-
-def _el2n(dynamics: Dynamics, dataset: str = "") -> Score:
-    return scores.el2n(dynamics, min(10, dynamics.epochs))
-
-
-SCORES: Mapping[str, Callable[[Dynamics, str], Score]] = {
-    "lbpe": _lbpe,
-    "el2n": _el2n,
-    "forgetting": lambda dynamics, dataset: scores.forgetting(dynamics),
-    "aum": lambda dynamics, dataset: scores.aum(dynamics),
-    "entropy": lambda dynamics, dataset: scores.entropy(dynamics),
-    "moderate": lambda dynamics, dataset: scores.moderate(dynamics),
-    "herding": lambda dynamics, dataset: scores.herding(dynamics),
+SCORES: Mapping[str, Callable[..., Score]] = {
+    function.__name__: function
+    for function in (
+        *(scores.lbpe, scores.el2n, scores.forgetting, scores.aum),
+        *(scores.entropy, scores.moderate, scores.herding),
+    )
 }
 METHODS = (*SCORES, "random", "ssp", "ccs")
+_OPTIONS = {"lbpe": ("epochs", "top"), "el2n": ("epochs",), "random": ("seed",), "ssp": ("seed",)}
+_OPTIONS["ccs"] = ("seed", "cutoff")
 
 
-def _rule(condensed: CondensedSet, ipc: int, balanced: bool, choose: Callable[[Tensor, int], Tensor]) -> CondensedSet:
+def score(name: str, condensed: CondensedSet, dynamics: Dynamics, **options) -> Score:
+    """The score called `name`, one of `SCORES`, of every patch; `options` are those of its function.
+
+    LBPE stops at the E and averages the K epochs that `scores.LBPE_EPOCHS` has for the data set or the layout of an
+    imported set, 100 and 10 where there is none; ``epochs`` and ``top`` overrule them.
+    """
+    if name == "lbpe":
+        layout = condensed.info.get("import", {}).get("layout")
+        early = scores.LBPE_EPOCHS.get(layout) or scores.LBPE_EPOCHS.get(condensed.dataset, (100, 10))
+        options = {"epochs": early[0], "top": min(early[1], options.get("epochs", early[0]))} | options
+    return SCORES[name](dynamics, **options)
+
+
+def _cutoff(condensed: CondensedSet, ipc: int) -> float:
+    known = CCS_CUTOFFS.get(condensed.dataset, CCS_CUTOFFS["cifar10"])
+    if (condensed.ipc, ipc) not in known:
+        raise ValueError(
+            f"no cut-off of ccs is known from {condensed.ipc} to {ipc} images per class: give cutoff, the share of the "
+            "hardest patches left out"
+        )
+    return known[condensed.ipc, ipc]
+
+
+def _rule(
+    condensed: CondensedSet, ipc: int, balanced: bool, choose: Callable[[Tensor, int], Tensor], how: Mapping
+) -> CondensedSet:
     """Select with ``choose(patch numbers, how many)``: from each class if balanced, else once from all patches."""
-    check_count("ipc", ipc)
-    if ipc > condensed.ipc:
-        raise ValueError(f"{ipc} images per class asked of a set with {condensed.ipc}: a set can only be made smaller")
+    check_size(condensed, ipc)
     if not balanced:
-        return condensed.select(choose(torch.arange(condensed.patches), ipc * condensed.patches // condensed.ipc))
+        chosen = choose(torch.arange(condensed.patches), ipc * condensed.patches // condensed.ipc)
+        return condensed.select(chosen, balanced=False, **how)
     count = ipc * condensed.factor**2
     for name, patches in zip(condensed.classes, condensed.patches_per_class, strict=True):
         if patches < count:
             raise ValueError(
                 f"{count} patches of every class asked, but class {name} has {patches}: select unbalanced or fewer"
             )
-    return condensed.select(torch.cat([choose(members, count) for members in class_members(condensed.labels)]))
+    chosen = torch.cat([choose(members, count) for members in class_members(condensed.labels)])
+    return condensed.select(chosen, balanced=True, **how)
+
+
+def check_size(condensed: CondensedSet, ipc: int) -> None:
+    """Raise ValueError unless the set can be made as small as `ipc` images per class."""
+    check_count("ipc", ipc)
+    if ipc > condensed.ipc:
+        raise ValueError(f"{ipc} images per class asked of a set with {condensed.ipc}: a set can only be made smaller")
 
 
 def _check_score(condensed: CondensedSet, score: Score) -> None:

@@ -42,7 +42,7 @@ def train_epochs(
     with another, before the update. `seed` and `purpose` name the randomness.
     """
     optimizer = torch.optim.SGD(net.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-    milestones = [2 * config.epochs // 3, 5 * config.epochs // 6]
+    milestones = [max(1, 2 * config.epochs // 3), max(1, 5 * config.epochs // 6)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.2)
     batches = ShuffledBatches(len(images), config.batch, seed, purpose)
     for epoch in range(config.epochs):

@@ -149,6 +149,20 @@ def strata(values, count, number=50):
     return stratum, budgets
 
 
+def nearest(centres, points):
+    """SSP: for one centre after the other the nearest point not yet taken; of equal ones the first."""
+    taken = []
+    for centre in centres:
+        best = None
+        for i, point in enumerate(points):
+            if i in taken:
+                continue
+            if best is None or distance(centre, point) < distance(centre, points[best]) - 1e-9:
+                best = i
+        taken.append(best)
+    return taken
+
+
 def cells(images, factor):
     """The tiles of stored images (n, C, H, W) with sides that `factor` divides: image by image, row by row."""
     side = images.shape[-1] // factor

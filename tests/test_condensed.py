@@ -514,3 +514,21 @@ def test_an_index_of_any_integers_counts_patches(dtype):
 def test_a_set_that_is_not_square_keeps_all_its_rows():
     tall = CondensedSet(torch.rand(2, 2, 1, 12, 8), 2, (0.5,), (0.5,), ("a", "b"))
     assert torch.equal(tall.select(torch.arange(16)).images, tall.images)
+
+
+def test_a_prefix_of_a_selection_says_which_patches_it_holds():
+    part = make().select(torch.tensor([37, 4, 0, 32, 15, 9, 7, 33, 34, 35]), method="mine")
+    assert part.info["selected"]["patches"] == [4, 0, 15, 9, 7, 37, 32, 33, 34, 35]
+    assert part.take(1).info["selected"] == {
+        "patches": [4, 0, 15, 9, 37, 32, 33, 34],
+        "of": make().digest,
+        "method": "mine",
+    }
+    assert part.info["selected"]["patches"][-1] == 35
+
+
+@pytest.mark.parametrize("change", [{"mean": 5}, {"classes": 7}, {"std": [None] * 3}])
+def test_a_file_with_damaged_settings_is_named(tmp_path, change):
+    path = rewrite(make().save(tmp_path / "set.safetensors"), **change)
+    with pytest.raises(ValueError, match=rf"{path} holds a set that cannot be used: "):
+        CondensedSet.load(path)

@@ -205,6 +205,26 @@ def test_a_foreign_file_is_named(tmp_path, log):
         Dynamics.load(tmp_path / "weights.safetensors")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": torch.full((24,), 3)},
+        {"labels": torch.full((24,), -1)},
+        {"labels": torch.zeros(24)},
+        {"correct": torch.ones(3, 24)},
+        {"probabilities": torch.rand(3, 24, 3)},
+        {"probabilities": torch.rand(3, 24, 3, 1).half()},
+        {"features": torch.rand(24)},
+    ],
+)
+def test_a_log_of_tensors_of_another_kind_is_refused(tmp_path, log, change):
+    path = log.save(tmp_path / "log.safetensors")
+    tensors, info = files.load_tensors(path, "training dynamics")
+    files.save_tensors(path, tensors | change, info)
+    with pytest.raises(ValueError, match=r"log\.safetensors holds training dynamics whose tensors do not fit each oth"):
+        Dynamics.load(path)
+
+
 @pytest.mark.parametrize("name", TENSORS)
 def test_a_log_without_its_parts_is_named(tmp_path, log, name):
     path = log.save(tmp_path / "log.safetensors")
@@ -261,7 +281,7 @@ def test_a_log_over_the_limit_is_refused_before_any_work(no_work):
 
 
 def test_the_limit_is_that_of_the_log_itself(monkeypatch, log):
-    size = log.probabilities.numel() * log.probabilities.element_size()
+    size = 2 * log.probabilities.numel() + log.correct.numel()
     monkeypatch.setattr(dynamics, "MOST_BYTES", size)
     assert equal(record(), log)
     monkeypatch.setattr(dynamics, "MOST_BYTES", size - 1)

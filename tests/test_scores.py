@@ -213,8 +213,11 @@ def trainings(monkeypatch):
     train_epochs = scores.train_epochs
 
     def record(net, images, labels, config, seed, purpose):
-        seen.append([net, images, labels, config.epochs])
-        return train_epochs(net, images, labels, config, seed, purpose)
+        training = [net, images, labels, 0]
+        seen.append(training)
+        for logits in train_epochs(net, images, labels, config, seed, purpose):
+            training[3] += 1
+            yield logits
 
     monkeypatch.setattr(scores, "train_epochs", record)
     return seen
@@ -238,7 +241,7 @@ def test_grand_is_the_mean_gradient_length_of_young_networks(toys, trainings, mo
     assert (found.name, found.easy, found.keep, found.digest) == ("grand", "low", "hard", toys.digest)
 
 
-@pytest.mark.parametrize(("models", "share", "inside"), [(2, 0.5, 4), (6, 0.7, 6), (3, 0.01, 1)])
+@pytest.mark.parametrize(("models", "share", "inside"), [(2, 0.5, 4), (6, 0.7, 6), (3, 0.01, 1), (3, 0.99, 8)])
 def test_memorization_is_right_when_trained_with_less_right_when_trained_without(
     toys, trainings, models, share, inside
 ):
@@ -256,8 +259,8 @@ def test_memorization_is_right_when_trained_with_less_right_when_trained_without
 
 
 def test_training_scores_are_those_of_their_seed(toys):
-    for score in (scores.grand, scores.memorization):
-        one, again, other = (score(toys, CONFIG, models=4, seed=seed).values for seed in (1, 1, 2))
+    for score, options in ((scores.grand, {"epochs": 2}), (scores.memorization, {})):
+        one, again, other = (score(toys, CONFIG, models=4, seed=seed, **options).values for seed in (1, 1, 2))
         assert torch.equal(one, again)
         assert not torch.equal(one, other)
 
@@ -292,7 +295,7 @@ def test_more_best_epochs_than_epochs_are_refused():
 @pytest.mark.parametrize("models", [0, -1, True, 2.0])
 def test_a_bad_number_of_models_is_named(toys, trainings, models):
     with pytest.raises(ValueError, match=rf"^models must be an integer >= 1, got {models!r}$"):
-        scores.grand(toys, CONFIG, models=models)
+        scores.grand(toys, CONFIG, epochs=1, models=models)
     with pytest.raises(ValueError, match=rf"^models must be an integer >= 2, got {models!r}$"):
         scores.memorization(toys, CONFIG, models=models)
     assert not trainings
@@ -315,3 +318,27 @@ def test_a_direction_that_is_none_is_named(end):
 def test_values_that_do_not_rank_patches_are_refused(values):
     with pytest.raises(ValueError, match=r"^the score 'mine' holds NaN or is not one value per patch"):
         Score("mine", torch.tensor(values))
+
+
+def test_more_epochs_than_the_schedule_has_are_refused(toys, trainings):
+    with pytest.raises(ValueError, match=r"^the first 4 epochs asked of a schedule of 3: ask for fewer$"):
+        scores.grand(toys, CONFIG, epochs=4)
+    assert not trainings
+
+
+def test_young_networks_see_the_learning_rate_of_the_schedule(toys, monkeypatch):
+    rates = []
+    step = torch.optim.SGD.step
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or step(self))
+    scores.grand(toys, CONFIG.replace(epochs=9), epochs=5, models=1)
+    assert set(rates) == {0.1}
+    rates.clear()
+    scores.grand(toys, CONFIG.replace(epochs=1), epochs=1, models=1)
+    assert set(rates) == {0.1}
+
+
+def test_batch_norm_is_in_evaluation_mode_when_patches_are_scored(toys):
+    config = CONFIG.replace(norm="batch")
+    alone = toys.select(torch.tensor([0, 3, 6, 1]))
+    assert bool((scores.grand(alone, config, epochs=1, models=1).values > 0).all())
+    assert len(scores.memorization(toys, config, models=2).values) == 9

@@ -1,5 +1,7 @@
 """Smaller sets from scores: just the patches asked for, their pixels untouched, and clear about what cannot be had."""
 
+import dataclasses
+
 import pytest
 import reference_scores as reference
 import torch
@@ -26,7 +28,7 @@ def scored(condensed, seed=0, levels=None, **settings):
     return Score("mine", values, digest=condensed.digest, **settings)
 
 
-def log_of(condensed, seed=0, epochs=12, features=None):
+def log_of(condensed, seed=0, epochs=100, features=None):
     """A log that says anything about this set, with its labels and digest."""
     patches, classes = condensed.patches, len(condensed.classes)
     random = torch.Generator().manual_seed(seed)
@@ -148,8 +150,8 @@ def test_a_selection_of_a_ragged_selection_is_one_of_the_whole(counts, seed):
 @pytest.mark.parametrize("balanced", [None, True, False])
 def test_resize_by_name_selects_by_that_score_with_its_defaults(name, balanced):
     whole = make(n=2, dataset="cifar10")
-    log = log_of(whole, epochs=12)
-    settings = {"lbpe": (12, 10), "el2n": (10,)}.get(name, ())
+    log = log_of(whole)
+    settings = {"lbpe": (100, 10), "el2n": (10,)}.get(name, ())
     score = getattr(scores, name)(log, *settings)
     for end in (score, score.reversed()):
         part = resize(name, whole, log, 1, balanced=balanced, keep=end.keep)
@@ -167,9 +169,62 @@ def test_resize_by_lbpe_stops_as_early_as_the_paper(dataset, epochs, used):
 def test_resize_by_ccs_leaves_out_the_papers_share():
     whole = make(n=10, dataset="cifar10")
     log = log_of(whole)
-    for ipc, cutoff in [(1, 0.3), (2, 0.1), (5, 0.0), (3, 0.0)]:
+    for ipc, cutoff in [(1, 0.3), (2, 0.1), (5, 0.0)]:
         wanted = ccs(whole, scores.el2n(log, 10), ipc, cutoff=cutoff, seed=3)
         assert resize("ccs", whole, log, ipc, seed=3).digest == wanted.digest
+    with pytest.raises(ValueError, match=r"^no cut-off of ccs is known from 10 to 3 images per class: give cutoff"):
+        resize("ccs", whole, log, 3)
+    assert resize("ccs", whole, log, 3, cutoff=0.2).info["selected"]["cutoff"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("layout", "epochs", "top"), [("mtt", 10, 3), ("kip", 50, 3), ("dsa", 100, 3), ("idc", 100, 10)]
+)
+def test_an_imported_set_has_the_early_stop_of_its_layout(layout, epochs, top):
+    whole = dataclasses.replace(make(n=2, dataset="cifar10"), info={"import": {"layout": layout}})
+    log = log_of(whole)
+    assert resize("lbpe", whole, log, 1).digest == by_score(whole, scores.lbpe(log, epochs, top), 1).digest
+
+
+def test_resize_takes_the_epochs_it_is_given_and_none_it_has_not():
+    whole = make(n=2)
+    log = log_of(whole, epochs=8)
+    wanted = by_score(whole, scores.lbpe(log, 6, 2), 1)
+    assert resize("lbpe", whole, log, 1, epochs=6, top=2).digest == wanted.digest
+    assert resize("lbpe", whole, log, 1, epochs=6).digest == by_score(whole, scores.lbpe(log, 6, 6), 1).digest
+    for name in ("lbpe", "el2n", "ccs"):
+        with pytest.raises(ValueError, match=r"epochs asked of dynamics with 8: record more or ask fewer"):
+            resize(name, whole, log, 1, **({"cutoff": 0.1} if name == "ccs" else {}))
+
+
+@pytest.mark.parametrize("name", selection.METHODS)
+def test_an_option_of_another_method_is_named(name):
+    whole = make()
+    taken = {"lbpe": "balanced, epochs, top, keep", "random": "balanced, seed"}.get(name, "balanced")
+    with pytest.raises(ValueError, match=rf"^unknown option 'share' of {name}: it takes {taken}"):
+        resize(name, whole, log_of(whole), 1, share=0.5)
+    other = "seed" if name in selection.SCORES else "keep"
+    with pytest.raises(ValueError, match=rf"^unknown option '{other}' of {name}: it takes"):
+        resize(name, whole, log_of(whole), 1, **{other: 0})
+
+
+def test_a_selection_says_how_it_was_made():
+    whole = dataclasses.replace(make(n=10, dataset="cifar10"), info={"mls_trace": [[1, 2]], "seed": 4})
+    log = log_of(whole)
+    for name, how in {
+        "aum": {"method": "aum", "keep": "easy", "balanced": False},
+        "lbpe": {"method": "lbpe", "keep": "easy", "balanced": True},
+        "random": {"method": "random", "seed": 0, "balanced": False},
+        "ssp": {"method": "ssp", "seed": 0, "balanced": False},
+        "ccs": {"method": "ccs", "score": "el2n", "cutoff": 0.3, "seed": 0, "balanced": False},
+    }.items():
+        part = resize(name, whole, log, 1, **({"keep": "easy"} if name == "aum" else {}))
+        told = dict(part.info["selected"])
+        assert torch.equal(whole.decode()[0][told.pop("patches")], part.decode()[0])
+        assert told.pop("of") == whole.digest
+        assert told == how
+        assert part.info["seed"] == 4
+        assert part.mls_trace == []
 
 
 # -- at random, prototypes, coverage
@@ -180,13 +235,22 @@ def test_resize_by_ccs_leaves_out_the_papers_share():
 def test_every_rule_keeps_so_many_different_patches_the_same_for_the_same_seed(name, balanced):
     whole = make(n=5)
     log = log_of(whole)
+    options = {"cutoff": 0.0} if name == "ccs" else {}
     for ipc in (1, 3, 5):
-        part = resize(name, whole, log, ipc, balanced=balanced, seed=1)
+        part = resize(name, whole, log, ipc, balanced=balanced, seed=1, **options)
         assert len(set(chosen(part, whole))) == part.patches == 12 * ipc
         assert part.patches_per_class == (4 * ipc,) * 3 or not balanced
-        assert part.digest == resize(name, whole, log, ipc, balanced=balanced, seed=1).digest
+        assert part.digest == resize(name, whole, log, ipc, balanced=balanced, seed=1, **options).digest
     if name != "ssp":
-        assert resize(name, whole, log, 1, balanced=balanced, seed=2).digest != resize(name, whole, log, 1).digest
+        one, other = (resize(name, whole, log, 1, balanced=balanced, seed=seed, **options) for seed in (1, 2))
+        assert one.digest != other.digest
+
+
+def test_balanced_coverage_draws_anew_in_every_class():
+    whole = make(n=10, factor=1)
+    score = Score("mine", torch.zeros(30))
+    picked = chosen(ccs(whole, score, 3, cutoff=0, balanced=True), whole)
+    assert len({tuple(i % 10 for i in picked[3 * c : 3 * c + 3]) for c in range(3)}) > 1
 
 
 def test_random_patches_do_not_depend_on_the_log():
@@ -202,6 +266,24 @@ def test_prototypes_are_the_patches_nearest_to_the_centres(balanced):
     places = 1000.0 * (order // 3) + order % 3 - 1
     part = ssp(whole, log_of(whole, features=torch.stack([places, -places], 1)), 2, balanced=balanced)
     assert sorted(chosen(part, whole)) == [i for i in range(12) if order[i] % 3 == 1]
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_prototypes_are_those_of_a_literal_loop_over_the_centres(balanced, monkeypatch):
+    fitted = []
+
+    class Seen(selection.KMeans):
+        def fit(self, features):
+            fitted.append((super().fit(features).cluster_centers_.tolist(), features.tolist()))
+            return self
+
+    monkeypatch.setattr(selection, "KMeans", Seen)
+    whole = make(n=5)
+    picked = chosen(ssp(whole, log_of(whole), 3, balanced=balanced, seed=2), whole)
+    wanted = []
+    for group, found in zip([members(whole, c) for c in range(3)] if balanced else [range(60)], fitted, strict=True):
+        wanted += [group[i] for i in reference.nearest(*found)]
+    assert picked == sorted(wanted, key=lambda i: i // 20)
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
@@ -264,7 +346,9 @@ def every_rule(whole, log, ipc, **settings):
     yield lambda: ccs(whole, score, ipc, cutoff=0.1, **settings)
     yield lambda: ssp(whole, log, ipc, **settings)
     yield lambda: at_random(whole, ipc, **settings)
-    yield from (lambda name=name: resize(name, whole, log, ipc, **settings) for name in selection.METHODS)
+    for name in selection.METHODS:
+        options = settings | ({"cutoff": 0.1} if name == "ccs" else {})
+        yield lambda name=name, options=options: resize(name, whole, log, ipc, **options)
 
 
 @pytest.mark.parametrize("ipc", [0, -1, True, 2.0, "1", None])
