@@ -16,7 +16,7 @@ from .data import ImageData
 from .dynamics import Dynamics
 from .evaluate import evaluate_many
 from .machine import versions
-from .selection import resize
+from .selection import check_size, resize
 
 PAPER_METHODS = {  # the columns of YOCO Table 1, each by its own defaults
     "lbpe_balanced": {"name": "lbpe"},
@@ -29,6 +29,20 @@ PAPER_METHODS = {  # the columns of YOCO Table 1, each by its own defaults
     "ccs": {"name": "ccs"},
 }
 SEEDED = ("random", "ssp", "ccs")
+
+
+def plan(condensed: CondensedSet, names: Sequence[str], sizes: Sequence[int], lbpe: Mapping | None = None) -> dict:
+    """`PAPER_METHODS` by their names (all if none is given), LBPE with its own E and K: ``{"epochs": E, "top": K}``.
+
+    Raises ValueError for an unknown name and for sizes that the set cannot be made smaller to, before long work.
+    """
+    for ipc in sizes:
+        check_size(condensed, ipc)
+    for name in names:
+        if name not in PAPER_METHODS:
+            raise ValueError(f"unknown method {name!r}: choose from {', '.join(PAPER_METHODS)}")
+    chosen = {name: PAPER_METHODS[name] for name in names or PAPER_METHODS}
+    return {name: how | dict(lbpe or {}) if how["name"] == "lbpe" else how for name, how in chosen.items()}
 
 
 def resized(
@@ -58,48 +72,80 @@ def compare(
     trained on once. `options` are those of `evaluate_many`.
     """
     digests = {key: s.digest for key, s in sets.items()}
-    results = evaluate_many({digests[key]: s for key, s in sets.items()}, data, config, **options)
+    found = evaluate_many({digests[key]: s for key, s in sets.items()}, data, config, **options)
     rows = [
         (*key, seed, accuracy)
         for key, digest in digests.items()
-        for seed, accuracy in zip(config.seeds, results[digest].best, strict=True)
+        for seed, accuracy in zip(config.seeds, found[digest].best, strict=True)
     ]
     return pd.DataFrame(rows, columns=["method", "ipc", "run", "seed", "accuracy"])
 
 
-def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean ± standard error of the dynamics runs' means, methods by images per class, and the mean over the sizes.
+def gains(rows: pd.DataFrame, pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """Points by which the first method of each pair beats the second, as rows like those of `compare`.
 
-    With one run the spread is the standard error over the evaluation seeds.
+    Paired: the same network and, where both have several, the same dynamics run; a method with one run, such as a
+    prefix, is paired with every run of the other.
+    """
+    found = []
+    for label, names in pairs.items():
+        one, other = (rows[rows["method"] == name] for name in names)
+        both = one["run"].nunique() > 1 and other["run"].nunique() > 1
+        paired = one.merge(other, on=["ipc", "seed", *(["run"] if both else [])], suffixes=("", "_of"))
+        run = paired["run"] if both or one["run"].nunique() > 1 else paired["run_of"]
+        found.append(
+            paired.assign(method=label, run=run, accuracy=paired["accuracy"] - paired["accuracy_of"])[rows.columns]
+        )
+    return pd.concat(found, ignore_index=True)
+
+
+def table(rows: pd.DataFrame, signed: bool = False) -> pd.DataFrame:
+    """Mean ± standard error, methods by images per class, and the mean over the sizes; `signed` for `gains`.
+
+    The standard error is that of the means of the dynamics runs, all judged by the same evaluation seeds; of a method
+    with one run, that of the evaluation seeds; with one of each there is none.
 
     >>> rows = pd.DataFrame({"method": "random", "ipc": 1, "run": [0, 0, 1, 1], "accuracy": [40.0, 42, 43, 45]})
     >>> table(rows.assign(seed=[0, 1, 0, 1])).loc["random"].tolist()
-    ['42.5 ± 1.5', '42.5']
+    ['42.5 ± 1.5', '42.5 ± 1.5']
     """
-    unit = "run" if rows["run"].nunique() > 1 else "seed"
-    means = rows.groupby(["method", "ipc", unit], sort=False)["accuracy"].mean()
-    grouped = means.groupby(["method", "ipc"], sort=False)
-    mean, error = grouped.mean().unstack(), grouped.sem().fillna(0).unstack()
-    cells = mean.map("{:.1f}".format) + " ± " + error.map("{:.1f}".format)
-    shown = cells.where(mean.notna(), "").loc[list(rows["method"].unique())]
-    shown["mean"] = mean.mean(axis=1).map("{:.1f}".format)
-    return shown.rename_axis(index=None, columns="images per class")
+    shown = {}
+    for method, group in rows.groupby("method", sort=False):
+        unit = "run" if group["run"].nunique() > 1 else "seed"
+        means = group.groupby([unit, "ipc"])["accuracy"].mean().unstack()
+        means = means.assign(mean=means.mean(axis=1))
+        shown[method] = {size: _cell(values, signed) for size, values in means.items()}
+    return pd.DataFrame(shown).T.fillna("").rename_axis(index=None, columns="images per class")
 
 
-def record(condensed: CondensedSet, source: str, rows: pd.DataFrame, config: TrainConfig) -> dict:
-    """The rows as one JSON-able result: accuracy[method][ipc] is a list over ``seeds``, [dynamics run, seed] each."""
+def _cell(values: pd.Series, signed: bool) -> str:
+    mean = f"{values.mean():+.1f}" if signed else f"{values.mean():.1f}"
+    return f"{mean} ± {values.sem():.1f}" if len(values) > 1 else mean
+
+
+def record(
+    condensed: CondensedSet,
+    source: str,
+    rows: pd.DataFrame,
+    config: TrainConfig,
+    dynamics: Sequence[Dynamics],
+    methods: Mapping[str, Mapping],
+) -> dict:
+    """The rows as one JSON-able result, with all that is needed to make them again.
+
+    accuracy[method][ipc] is a list over ``seeds``, [seed of the dynamics run, evaluation seed] each.
+    """
     accuracy = {}
     for (method, ipc), group in rows.groupby(["method", "ipc"], sort=False):
         accuracy.setdefault(method, {})[str(ipc)] = [round(a, 2) for a in group["accuracy"]]
-    runs = rows["run"].unique().tolist()
     return {
         "dataset": condensed.dataset,
         "source": source,
         "ipc": condensed.ipc,
         "digest": condensed.digest,
-        "seeds": [[run, seed] for run in runs for seed in config.seeds],
+        "seeds": [[log.info["seed"], seed] for log in dynamics for seed in config.seeds],
         "accuracy": accuracy,
-        "config": {"train": asdict(config)},
+        "config": {"train": asdict(config), "recording": dynamics[0].info["config"], "methods": methods},
         "versions": versions(),
     }
 

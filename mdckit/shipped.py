@@ -30,7 +30,7 @@ def shipped(dataset: str, method: str = "baseline_c") -> CondensedSet:
     path = FOLDER / f"{dataset}_{method}.safetensors"
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in FOLDER.glob("*.safetensors")))
-        raise ValueError(f"no shipped set {dataset}_{method}: there are {names}")
+        raise ValueError(f"no file and no shipped set {dataset}_{method}: there are {names}")
     return CondensedSet.load(path)
 
 

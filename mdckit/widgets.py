@@ -1,5 +1,6 @@
-"""Interactive views over values that are already there; no computing of results happens here."""
+"""Interactive views over values that are already there: no network is trained here."""
 
+import functools
 import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from PIL import Image
 from . import plots, pruning_plots, results, selection
 from .condensed import CondensedSet
 from .dynamics import Dynamics
+from .scores import Score
 
 
 def ipc_slider(draw: Callable[[int], bytes], maximum: int, describe: Callable[[int], str]) -> ipywidgets.VBox:
@@ -74,10 +76,11 @@ def ipc_explorer(condensed: CondensedSet, found: Mapping, method: str) -> ipywid
     return ipc_slider(draw, condensed.ipc, describe)
 
 
-def pruning_explorer(condensed: CondensedSet, log: Dynamics) -> ipywidgets.VBox:
+def pruning_explorer(condensed: CondensedSet, log: Dynamics, lbpe: Mapping | None = None) -> ipywidgets.VBox:
     """Make a set smaller by hand: target size, score, balance and direction, and see which cells are kept.
 
-    `log` are training dynamics of `condensed`. Kept cells are outlined, beside them the patches kept of each class.
+    `log` are training dynamics of `condensed`, `lbpe` the E and K of that score as in `selection.score`. Kept cells are
+    outlined, beside them the patches kept of each class; a choice that cannot be had is told in the text.
     """
     size = _slider(condensed.ipc)
     score = ipywidgets.Dropdown(options=list(selection.SCORES), value="lbpe", description="score")
@@ -85,9 +88,16 @@ def pruning_explorer(condensed: CondensedSet, log: Dynamics) -> ipywidgets.VBox:
     keep = ipywidgets.ToggleButtons(options=["easy", "hard"], description="keep")
     log.check(condensed)
 
+    @functools.cache
+    def scored(name: str) -> Score:
+        return selection.score(name, condensed, log, **((lbpe or {}) if name == "lbpe" else {}))
+
     def show() -> tuple[bytes, str]:
         options = {"balanced": balanced.value, "keep": keep.value}
-        chosen = selection.resize(score.value, condensed, log, size.value, **options)
+        try:
+            chosen = selection.by_score(condensed, scored(score.value), size.value, **options)
+        except ValueError as error:
+            return _beside(Image.fromarray(plots.tile(condensed.images, keep=0, zoom=_zoom(condensed)))), str(error)
         left = Image.fromarray(pruning_plots.kept_cells(condensed, chosen, max(2, _zoom(condensed))))
         right = Image.open(io.BytesIO(plots.png(pruning_plots.class_counts({"kept": chosen}, size=(5.4, 3.6)))))
         counts = chosen.patches_per_class
@@ -104,10 +114,13 @@ def _zoom(condensed: CondensedSet) -> int:
     return max(1, min(620 // (classes * (height + 2)), 620 // (ipc * (width + 2))))
 
 
-def _beside(left: Image.Image, right: Image.Image) -> bytes:
-    canvas = Image.new("RGB", (left.width + right.width + 16, max(left.height, right.height)), "white")
-    canvas.paste(left, (0, (canvas.height - left.height) // 2))
-    canvas.paste(right.convert("RGB"), (left.width + 16, (canvas.height - right.height) // 2))
+def _beside(*pictures: Image.Image) -> bytes:
+    height = max(picture.height for picture in pictures)
+    canvas = Image.new("RGB", (sum(picture.width + 16 for picture in pictures) - 16, height), "white")
+    left = 0
+    for picture in pictures:
+        canvas.paste(picture.convert("RGB"), (left, (height - picture.height) // 2))
+        left += picture.width + 16
     buffer = io.BytesIO()
     canvas.save(buffer, "PNG")
     return buffer.getvalue()

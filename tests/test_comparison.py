@@ -9,7 +9,8 @@ import mdckit
 from mdckit import CondensedSet, TrainConfig, comparison, pruning_plots, shipped, widgets
 from mdckit.shipped import FOLDER
 
-SHORT = TrainConfig.preset("digits", "quick", epochs=3, evaluations=1, seeds=(0, 1), width=4)
+SHORT = TrainConfig.preset("digits", "quick", epochs=10, evaluations=1, seeds=(0, 1), width=4)
+LBPE = {"epochs": 6, "top": 2}
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +29,33 @@ def logs(condensed):
 
 
 def test_every_method_size_and_run_is_compared_by_the_same_seeds(digits, condensed, logs):
-    sets = comparison.resized(condensed, logs, comparison.PAPER_METHODS, [1, 2])
+    methods = comparison.plan(condensed, [], [1, 2], LBPE) | {"ccs": {"name": "ccs", "cutoff": 0.1}}
+    sets = comparison.resized(condensed, logs, methods, [1, 2])
     rows = comparison.compare(sets, digits, SHORT, show_progress=False)
     assert len(rows) == 8 * 2 * 2 * 2
     assert set(rows["run"]) == {0, 1}
-    alone = mdckit.evaluate(mdckit.resize("lbpe", condensed, logs[1], 2), digits, SHORT)
+    alone = mdckit.evaluate(mdckit.resize("lbpe", condensed, logs[1], 2, **LBPE), digits, SHORT)
     found = rows.query("method == 'lbpe_balanced' and ipc == 2 and run == 1")
     assert tuple(found["accuracy"]) == alone.best
-    record = comparison.record(condensed, "baseline_c", rows, SHORT)
+    record = comparison.record(condensed, "baseline_c", rows, SHORT, logs, methods)
     assert len(record["accuracy"]["random"]["1"]) == len(record["seeds"]) == 4
+    assert record["config"]["methods"]["lbpe_balanced"] == {"name": "lbpe"} | LBPE
+    assert record["config"]["recording"]["epochs"] == 10
     assert "mean of 2 dynamics runs x 2 seeds ± standard error over the runs" in comparison.summary(record)
     pd.testing.assert_frame_equal(comparison.accuracies(record), rows, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("names", "sizes", "message"),
+    [
+        (["lpbe"], [1], r"^unknown method 'lpbe': choose from lbpe_balanced, random, ssp"),
+        ([], [1, 4], r"^4 images per class asked of a set with 3: a set can only be made smaller$"),
+        ([], [0], r"^ipc must be an integer >= 1, got 0$"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(condensed, names, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        comparison.plan(condensed, names, sizes)
 
 
 def test_drawn_methods_differ_from_run_to_run(condensed, logs):
@@ -64,6 +81,32 @@ def test_the_table_shows_standard_errors_over_runs():
     assert comparison.table(rows).loc["m", 1] == "43.5 ± 2.5"
     one_run = rows.assign(run=0, seed=range(4))  # standard error of the four: 1.6
     assert comparison.table(one_run).loc["m", 1] == "43.5 ± 1.6"
+    assert comparison.table(rows[:1]).loc["m"].tolist() == ["40.0", "40.0"]
+    larger = rows.assign(ipc=2, accuracy=[50.0, 52.0, 53.0, 55.0])  # means over the sizes 46 and 50
+    both = pd.concat([rows, larger, one_run.assign(method="other")])
+    assert comparison.table(both).loc["m"].tolist() == ["43.5 ± 2.5", "52.5 ± 1.5", "48.0 ± 2.0"]
+    assert comparison.table(both).loc["other"].tolist() == ["43.5 ± 1.6", "", "43.5 ± 1.6"]
+
+
+def rows_of(method, accuracies):
+    """Rows for size 1; accuracies[run][seed]."""
+    return pd.DataFrame(
+        [(method, 1, run, seed, a) for run, row in enumerate(accuracies) for seed, a in enumerate(row)],
+        columns=["method", "ipc", "run", "seed", "accuracy"],
+    )
+
+
+def test_gains_are_paired_by_run_and_seed():
+    rows = pd.concat(
+        [rows_of("a", [[50, 60], [70, 80]]), rows_of("b", [[1, 2], [3, 4]]), rows_of("prefix", [[10, 30]])]
+    )
+    found = comparison.gains(rows, {"a - b": ("a", "b"), "a - prefix": ("a", "prefix"), "prefix - a": ("prefix", "a")})
+    assert list(found.columns) == list(rows.columns)
+    by_label = {label: dict(zip(zip(g["run"], g["seed"]), g["accuracy"])) for label, g in found.groupby("method")}
+    assert by_label["a - b"] == {(0, 0): 49, (0, 1): 58, (1, 0): 67, (1, 1): 76}
+    assert by_label["a - prefix"] == {(0, 0): 40, (0, 1): 30, (1, 0): 60, (1, 1): 50}
+    assert by_label["prefix - a"] == {(0, 0): -40, (0, 1): -30, (1, 0): -60, (1, 1): -50}
+    assert comparison.table(found, signed=True).loc["a - prefix", 1] == "+45.0 ± 10.0"
 
 
 @pytest.mark.parametrize("name", ["cifar10_baseline_c", "cifar10_mdc", "mnist5k_baseline_c", "mnist5k_mdc"])
@@ -78,7 +121,7 @@ def test_shipped_sets_are_small_and_say_how_they_were_made(name):
 
 
 def test_an_unknown_shipped_set_names_those_there_are():
-    with pytest.raises(ValueError, match="no shipped set svhn_mdc: there are cifar10_baseline_c, "):
+    with pytest.raises(ValueError, match="no file and no shipped set svhn_mdc: there are cifar10_baseline_c, "):
         shipped("svhn", "mdc")
 
 
@@ -106,15 +149,32 @@ def test_class_counts_and_sorted_scores_draw_every_class(condensed, logs):
     errors = mdckit.scores.error_norms(logs[0])
     axes = pruning_plots.sorted_scores({"last": errors[-1]}, condensed.labels, condensed.classes).axes
     assert sum(ax.get_visible() for ax in axes) == 10
+    few = pruning_plots.sorted_scores({"last": errors[-1]}, condensed.labels, condensed.classes[:7]).axes
+    assert sum(ax.get_visible() for ax in few) == 7
     heights = axes[0].lines[0].get_ydata()
     assert list(heights) == sorted(errors[-1, :3].tolist())
 
 
 def test_the_explorer_redraws_what_is_chosen(condensed, logs):
-    explorer = widgets.pruning_explorer(condensed, logs[0])
+    explorer = widgets.pruning_explorer(condensed, logs[0], LBPE)
     size, score, balanced, keep, text, picture = explorer.children
     assert text.value == "10 of 30 patches kept, 1 to 1 of a class"
     first = picture.value
     size.value, balanced.value, keep.value, score.value = 2, False, "hard", "aum"
     assert text.value.startswith("20 of 30 patches kept")
     assert picture.value != first
+
+
+def test_the_explorer_says_what_cannot_be_had(condensed, logs):
+    uneven = condensed.select(torch.arange(29))
+    log = mdckit.record_dynamics(uneven, SHORT, show_progress=False)
+    size, _, balanced, _, text, picture = widgets.pruning_explorer(uneven, log, LBPE).children
+    assert text.value == "10 of 29 patches kept, 1 to 1 of a class"
+    size.value = 3
+    assert text.value == "3 patches of every class asked, but class 9 has 2: select unbalanced or fewer"
+    whole = picture.value
+    balanced.value = False
+    assert text.value.startswith("29 of 29 patches kept")
+    assert picture.value != whole
+    short = widgets.pruning_explorer(condensed, logs[0])
+    assert short.children[-2].value == "the first 100 epochs asked of dynamics with 10: record more or ask fewer"
