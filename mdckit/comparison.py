@@ -162,9 +162,9 @@ def summary(found: Mapping) -> str:
     runs, seeds = (len({pair[i] for pair in found["seeds"]}) for i in (0, 1))
     train = found["config"]["train"]
     return (
-        f"{found['dataset']}, {found['ipc']} images per class made smaller: test accuracy in %, mean of {runs} "
-        f"dynamics\nruns x {seeds} seeds ± standard error over the {'runs' if runs > 1 else 'seeds'}; best of "
-        f"{train['evaluations']} tests in {train['epochs']} epochs\n{table(accuracies(found)).to_string()}"
+        f"{found['dataset']}, {found['ipc']} images per class made smaller: test accuracy in %,\n"
+        f"mean of {runs} dynamics runs x {seeds} seeds ± standard error over the {'runs' if runs > 1 else 'seeds'}, "
+        f"best of {train['evaluations']} tests in {train['epochs']} epochs\n{table(accuracies(found)).to_string()}"
     )
 
 

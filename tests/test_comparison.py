@@ -102,7 +102,7 @@ def test_gains_are_paired_by_run_and_seed():
     )
     found = comparison.gains(rows, {"a - b": ("a", "b"), "a - prefix": ("a", "prefix"), "prefix - a": ("prefix", "a")})
     assert list(found.columns) == list(rows.columns)
-    by_label = {label: dict(zip(zip(g["run"], g["seed"]), g["accuracy"])) for label, g in found.groupby("method")}
+    by_label = {label: g.set_index(["run", "seed"])["accuracy"].to_dict() for label, g in found.groupby("method")}
     assert by_label["a - b"] == {(0, 0): 49, (0, 1): 58, (1, 0): 67, (1, 1): 76}
     assert by_label["a - prefix"] == {(0, 0): 40, (0, 1): 30, (1, 0): 60, (1, 1): 50}
     assert by_label["prefix - a"] == {(0, 0): -40, (0, 1): -30, (1, 0): -60, (1, 1): -50}
