@@ -13,12 +13,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from mdckit import CondenseConfig, CondensedSet, TrainConfig, baselines, notebooks
+from mdckit import CondenseConfig, CondensedSet, TrainConfig, baselines, comparison, notebooks, shipped
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 ALL = sorted(FOLDER.glob("*.ipynb"))
 TINY = {"condense": {"outer": 2, "inner": 2, "period": 1}, "train": {"epochs": 4}, "seeds": [0, 1]}
 SHORT = {"train": {"epochs": 4, "evaluations": 1, "width": 8}, "seeds": [0]}  # on the shipped sets
+LOGS = SHORT | {"epochs": 10, "lbpe": {"epochs": 6, "top": 2}, "dynamics_seeds": [0]}
 QUICK = {
     "00_tour": TINY | {"dataset": "digits", "ipc": 3},
     "01_images_as_parameters": {"dataset": "digits", "steps": 12, "epochs": 4},
@@ -27,12 +28,11 @@ QUICK = {
     "04_subset_degradation": TINY | {"dataset": "digits", "ipc": 2},
     "05_most_learnable_subset": TINY | {"dataset": "digits", "ipc": 3},
     "06_freezing_and_ablation": TINY | {"dataset": "digits", "ipc": 3},
-    "08_training_dynamics_and_lbpe": SHORT | {"epochs": 4, "top": 2, "looked_at": [1, 4], "sizes": [1]},
-    "09_balanced_pruning": SHORT
-    | {"epochs": 4, "sizes": [1, 2, 5], "dynamics_seeds": [0], "ratios": [0.5, 0.9], "real_epochs": {"20": 4}},
-    "11_mdc_meets_yoco": SHORT | {"epochs": 4, "sizes": [1, 2]},
+    "08_training_dynamics_and_lbpe": SHORT | {"epochs": 6, "early": 4, "top": 2, "looked_at": [1, 4], "sizes": [1]},
+    "09_balanced_pruning": LOGS | {"sizes": [1, 2, 5], "ratios": [0.5, 0.9], "real_epochs": {"20": 4}},
+    "11_mdc_meets_yoco": LOGS | {"sizes": [1, 3]},
     "20_run": TINY | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise"], "ipc": 2},
-    "21_resize": SHORT | {"epochs": 4, "sizes": [1], "methods": ["lbpe_balanced", "ssp", "ccs"], "dynamics_seeds": [0]},
+    "21_resize": LOGS | {"sizes": [1], "methods": ["lbpe_balanced", "ssp", "ccs"]},
 }
 
 
@@ -44,13 +44,26 @@ def pictures(nb):
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_runs_headless_and_draws(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    parameters = QUICK[path.stem] | ({"results": "out"} if path.stem in ("00_tour", "20_run") else {})
+    parameters = QUICK[path.stem] | ({"results": "out"} if path.stem in ("00_tour", "20_run", "21_resize") else {})
     nb = notebooks.run(path, "out/executed.ipynb", parameters)
     drawn = pictures(nb)
     assert drawn
     assert all(len(np.unique(picture)) > 10 for picture in drawn)
-    if "results" in parameters:
+    if path.stem == "21_resize":
+        check_resized(Path("out"), parameters)
+    elif "results" in parameters:
         check_results(Path("out"), parameters)
+
+
+def check_resized(folder, parameters):
+    found = json.loads((folder / "result.json").read_text())
+    assert {"dataset", "source", "accuracy", "seeds", "config", "digest", "versions"} <= set(found)
+    assert (found["dataset"], found["source"], found["seeds"]) == ("mnist5k", "baseline_c", [[0, 0]])
+    assert list(found["accuracy"]) == parameters["methods"]
+    assert all(list(sizes) == ["1"] and len(sizes["1"]) == 1 for sizes in found["accuracy"].values())
+    assert found["config"]["methods"]["lbpe_balanced"] == {"name": "lbpe"} | parameters["lbpe"]
+    assert found["config"]["recording"]["epochs"] == parameters["epochs"]
+    assert (folder / "figures" / "accuracy.png").is_file()
 
 
 def check_results(folder, parameters):
@@ -86,19 +99,22 @@ def test_run_that_cannot_be_saved_goes_on_from_its_checkpoint(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"),
+    ("name", "bad", "message"),
     [
-        ({"train": {"width": 0}}, "width must be an integer >= 1, got 0"),
-        ({"recipes": ["mcd"]}, "unknown recipe 'mcd'"),
-        ({"sizes": [9]}, r"sizes \[9\] asked of 2 images per class"),
-        ({"device": "gpu"}, "unknown device 'gpu'"),
-        ({"dataset": "mnist6k"}, "unknown quick preset 'mnist6k'"),
+        ("20_run", {"train": {"width": 0}}, "width must be an integer >= 1, got 0"),
+        ("20_run", {"recipes": ["mcd"]}, "unknown recipe 'mcd'"),
+        ("20_run", {"ipc": 2, "sizes": [9]}, r"sizes \[9\] asked of 2 images per class"),
+        ("20_run", {"device": "gpu"}, "unknown device 'gpu'"),
+        ("20_run", {"dataset": "mnist6k"}, "unknown quick preset 'mnist6k'"),
+        ("21_resize", {"methods": ["lpbe"]}, "unknown method 'lpbe'"),
+        ("21_resize", {"sizes": [1, 11]}, "11 images per class asked of a set with 10"),
+        ("21_resize", {"source": "none.safetensors"}, "no file and no shipped set mnist5k_none.safetensors"),
     ],
 )
-def test_bad_parameters_leave_no_results(bad, message, tmp_path, monkeypatch):
+def test_bad_parameters_leave_no_results(name, bad, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(papermill.PapermillExecutionError, match=message):
-        notebooks.run(FOLDER / "20_run.ipynb", "out.ipynb", {"ipc": 2, "results": "broken"} | bad)
+        notebooks.run(FOLDER / f"{name}.ipynb", "out.ipynb", {"results": "broken"} | bad)
     assert not Path("broken").exists()
 
 
@@ -108,7 +124,19 @@ def test_unknown_parameter_is_an_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("path", sorted((FOLDER / "params").glob("*.yaml")), ids=lambda path: path.stem)
+PARAMETERS = sorted((FOLDER / "params").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", [p for p in PARAMETERS if p.stem.endswith("_resize")], ids=lambda path: path.stem)
+def test_parameter_files_of_resizing_are_valid(path):
+    parameters = yaml.safe_load(path.read_text())
+    assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / "21_resize.ipynb")))
+    condensed = shipped(parameters["dataset"], parameters["source"])
+    assert comparison.plan(condensed, parameters["methods"], parameters["sizes"])
+    TrainConfig.preset(parameters["dataset"], "quick", seeds=parameters["seeds"], **parameters.get("train", {}))
+
+
+@pytest.mark.parametrize("path", [p for p in PARAMETERS if not p.stem.endswith("_resize")], ids=lambda path: path.stem)
 def test_parameter_files_are_valid(path):
     parameters = yaml.safe_load(path.read_text())
     assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / "20_run.ipynb")))
