@@ -138,15 +138,15 @@ def _tensor(name: str, array: np.ndarray) -> Tensor:
 class _Row(io.BytesIO):
     """The image file in one row of a table; its name is what errors of `decode_images` say."""
 
-    def __init__(self, row: int, cell: object):
+    def __init__(self, row: int, cell: object, column: str):
         content = cell.get("bytes") if isinstance(cell, dict) else cell
+        self.name = f"row {row} of its column {column}"
         if not isinstance(content, bytes):
-            raise ValueError(f"row {row} of its column image holds no bytes: expected an image file in each row")
+            raise ValueError(f"{self.name} holds no bytes: expected an image file in each row")
         super().__init__(content)
-        self.row = row
 
     def __str__(self) -> str:
-        return f"row {self.row} of its column image"
+        return self.name
 
 
 def _read_parquet(path: Path, channels: int) -> Found:
@@ -158,12 +158,14 @@ def _read_parquet(path: Path, channels: int) -> Found:
         raise ImportError(f"{path} needs pyarrow to be read: pip install 'mdckit[hub]'") from None
     except Exception as error:  # pyarrow has its own errors for damaged files
         raise ValueError(f"it is truncated or no parquet file ({error})") from None
-    if not {"image", "label"} <= set(table.columns) or not len(table):
+    image = next((name for name in ("image", "img") if name in table.columns), None)  # img: the Hub's CIFAR
+    label = next((name for name in ("label", "fine_label") if name in table.columns), None)
+    if not image or not label or not len(table):
         columns = ", ".join(map(str, table.columns))
         raise ValueError(f"it holds {len(table)} rows of the columns {columns}: expected image and label")
-    rows = [_Row(row, cell) for row, cell in enumerate(table["image"])]
+    rows = [_Row(row, cell, image) for row, cell in enumerate(table[image])]
     images = sources.decode_images(rows, mode="L" if channels == 1 else "RGB")
-    return Found("parquet", images, _tensor("labels", table["label"].to_numpy()))
+    return Found("parquet", images, _tensor("labels", table[label].to_numpy()))
 
 
 def _read_folder(path: Path, target: Target) -> Found:

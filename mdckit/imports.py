@@ -47,7 +47,8 @@ def import_set(
 
     `path` is an IDC, MDC or DREAM file (``[data, targets]``), a DC or DSA file (``res_*.pt``, of which `experiment`
     is taken), an MTT pair (``images_best.pt`` and ``labels_best.pt``, or their folder), a KIP or plain npz file
-    (`images` and `labels`), a parquet file (`image` and `label`) or an image folder ``DIR/<class>/*``.
+    (`images` and `labels`), a parquet file (columns image or img, label or fine_label) or an image folder
+    ``DIR/<class>/*``.
 
     `dataset` is what the set was condensed from, by name or as ImageData. A `factor` left out is that of the layout or
     a guess. `normalized` None goes by the layout, and the pixels must agree; True and False overrule it. Normalised

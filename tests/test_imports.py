@@ -395,10 +395,17 @@ def test_a_parquet_file_is_read(parquet, kind):
     assert condensed.info["import"]["layout"] == "parquet"
 
 
+@pytest.mark.parametrize("names", [("img", "label"), ("img", "fine_label"), ("image", "fine_label")])
+def test_a_parquet_file_with_the_columns_of_the_hubs_cifar_is_read(parquet, names):
+    images, column = cells()
+    columns = dict(zip(names, (column, LABELS.tolist()), strict=True))
+    assert torch.equal(quietly(parquet(**columns), "cifar10", factor=2).images, grouped(images) / 255)
+
+
 def test_parquet_files_that_cannot_be_used_are_named(parquet):
     _, column = cells()
     refused(
-        parquet(img=column, label=LABELS.tolist()), "it holds 20 rows of the columns img, label: expected image and"
+        parquet(pixels=column, label=LABELS.tolist()), "it holds 20 rows of the columns pixels, label: expected image"
     )
     refused(parquet(image=column, label=list("abcdefghijklmnopqrst")), "its labels are .*: expected numbers")
     column[3] = {"bytes": None, "path": "3.png"}
