@@ -55,7 +55,7 @@ class Picture(Figure):
 
 def style(method: str, position: int = 0) -> dict:
     """Line style of a method, the same in every figure."""
-    label, colour, marker = METHODS.get(method, (method, 3 + position, "P"))
+    label, colour, marker = METHODS.get(method, (method, position, "osD^vP"[position % 6]))
     palette = sns.color_palette("colorblind")
     return {"label": label, "color": palette[colour % len(palette)], "marker": marker}
 
@@ -126,7 +126,9 @@ def image_grid(
     """Images (rows, columns, C, H, W) in [0, 1] as a labelled grid; columns are numbered from 1 by default."""
     count_rows, count_columns = images.shape[:2]
     inch = min(0.62, 8.0 / count_columns)
-    fig, ax = _figure((count_columns * inch + 1.4, count_rows * inch + 0.9), grid=False)
+    margin = 0.5 + 0.09 * max(map(len, row_labels))  # of the row labels, about 0.08 inches a letter
+    fig, ax = _figure((count_columns * inch + margin, count_rows * inch + 0.9), grid=False)
+    fig.set_layout_engine("compressed")  # else the labels of pictures of fixed aspect are cut off
     picture = tile(images, keep)
     ax.imshow(picture, interpolation="nearest", aspect="equal")
     step_x, step_y = picture.shape[1] / count_columns, picture.shape[0] / count_rows
