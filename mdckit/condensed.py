@@ -51,7 +51,7 @@ class CondensedSet:
         formation.cell_sides(self.images.shape[-1], self.factor)
         if self.counts is not None:
             self._check_counts()
-            needed = -(-max(self.counts) // self.factor**2)
+            needed = max(_images_in_use(self.counts, self.factor))
             whole = set(self.counts) == {needed * self.factor**2}
             object.__setattr__(self, "images", self.images[:, :needed])
             object.__setattr__(self, "counts", None if whole else tuple(self.counts))
@@ -105,8 +105,7 @@ class CondensedSet:
         info = dict(self.info)
         if "selected" in info:
             numbers = torch.tensor(info["selected"]["patches"]).split(self.patches_per_class)
-            kept = torch.cat([part[:count] for part, count in zip(numbers, counts, strict=True)]).tolist()
-            info["selected"] = info["selected"] | {"patches": kept}
+            info["selected"] = info["selected"] | {"patches": formation.pack(numbers, counts).tolist()}
         return replace(self, images=self.images[:, :n], counts=counts, info=info)
 
     def select(self, index: Tensor, **how) -> Self:
@@ -124,17 +123,13 @@ class CondensedSet:
         """
         _check_index(index, self.patches)
         index = index.long()  # bytes would be taken as a mask
-        labels = self.labels[index]
-        cells = self._cells()[index]
-        counts = torch.bincount(labels, minlength=len(self.classes)).tolist()
-        ipc = -(-max(counts) // self.factor**2)
-        stored = cells.new_full((len(counts), ipc * self.factor**2, *cells.shape[1:]), 0.5)
-        for c, count in enumerate(counts):
-            stored[c, :count] = cells[labels == c]
-        images = formation.join(stored, self.factor, self.images.shape[-2:])
-        by_class = index[labels.argsort(stable=True)].tolist()
+        index = index[self.labels[index].argsort(stable=True)]  # class by class
+        counts = torch.bincount(self.labels[index], minlength=len(self.classes)).tolist()
+        width = max(_images_in_use(counts, self.factor)) * self.factor**2
+        cells = formation.unpack(self._cells()[index], counts, width)  # (K, width, C, h, w)
+        images = formation.join(cells, self.factor, self.images.shape[-2:])
         info = {key: value for key, value in self.info.items() if key != "mls_trace"}  # of the order before
-        info["selected"] = {"patches": by_class, "of": self.digest, **how}
+        info["selected"] = {"patches": index.tolist(), "of": self.digest, **how}
         return replace(self, images=images, counts=tuple(counts), info=info)
 
     @property
@@ -144,13 +139,7 @@ class CondensedSet:
 
     def _cells(self) -> Tensor:
         """The cells in use, in the order of `decode`, not upsampled."""
-        return self._in_use(formation.split(self.images, self.factor))
-
-    def _in_use(self, patches: Tensor) -> Tensor:
-        """Of patches (K, N f^2, ...) those in use, (P, ...)."""
-        if self.counts is None:
-            return patches.flatten(0, 1)
-        return torch.cat([row[:count] for row, count in zip(patches, self.counts, strict=True)])
+        return formation.pack(formation.split(self.images, self.factor), self.patches_per_class)
 
     def decode(self) -> tuple[Tensor, Tensor]:
         """All patches (P, C, H, W), pixels as stored, and their labels (P,): class by class, image-major within each.
@@ -160,7 +149,7 @@ class CondensedSet:
         >>> patches.shape, labels.tolist() == [0] * 12 + [1] * 12
         (torch.Size([24, 1, 8, 8]), True)
         """
-        return self._in_use(formation.decode(self.images, self.factor)), self.labels
+        return formation.pack(formation.decode(self.images, self.factor), self.patches_per_class), self.labels
 
     def tensors(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Normalised patches and labels, ready to train on."""
@@ -183,7 +172,7 @@ class CondensedSet:
         }
         if self.counts is None:
             return files.save_tensors(path, {"images": self.images}, info)
-        packed = self.images[_images_in_use(self.counts, self.factor)]
+        packed = formation.pack(self.images, _images_in_use(self.counts, self.factor))
         return files.save_tensors(path, {"images": packed}, info | {"counts": self.counts})
 
     @classmethod
@@ -213,10 +202,9 @@ class CondensedSet:
             raise ValueError(f"{path} holds a set that cannot be used: {error}") from None
 
 
-def _images_in_use(counts: Sequence[int], factor: int) -> Tensor:
-    """Which of the stored images (K, N) hold a patch, for so many patches per class."""
-    images = torch.tensor([-(-count // factor**2) for count in counts])
-    return torch.arange(int(images.max())) < images[:, None]
+def _images_in_use(counts: Sequence[int], factor: int) -> list[int]:
+    """How many stored images of every class hold so many patches."""
+    return [-(-count // factor**2) for count in counts]
 
 
 def _unpack(packed: Tensor, counts: Sequence[int], factor: int) -> Tensor:
@@ -224,13 +212,10 @@ def _unpack(packed: Tensor, counts: Sequence[int], factor: int) -> Tensor:
     check_count("factor", factor)
     if not isinstance(counts, list) or any(type(count) is not int or count < 0 for count in counts):
         raise ValueError(f"patches per class {counts!r} given: expected an integer for every class")
-    expected = sum(-(-count // factor**2) for count in counts)
-    if packed.ndim != 4 or len(packed) != expected or not expected:
-        raise ValueError(f"images of shape {tuple(packed.shape)} for {expected} images in use")
     used = _images_in_use(counts, factor)
-    images = packed.new_full((*used.shape, *packed.shape[1:]), 0.5)
-    images[used] = packed
-    return images
+    if packed.ndim != 4 or len(packed) != sum(used) or not any(used):
+        raise ValueError(f"images of shape {tuple(packed.shape)} for {sum(used)} images in use")
+    return formation.unpack(packed, used, max(used))
 
 
 def _check_index(index: Tensor, patches: int) -> None:

@@ -38,7 +38,7 @@ class ImageData:
     @cached_property
     def class_indices(self) -> tuple[Tensor, ...]:
         """For every class, the positions of its training images in dataset order."""
-        return tuple((self.y_train == c).nonzero().flatten() for c in range(len(self.classes)))
+        return class_members(self.y_train, len(self.classes))
 
     @cached_property
     def digest(self) -> str:
@@ -96,6 +96,11 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     """Pixels in [0, 1] to zero mean and unit variance per channel; images are (..., C, H, W)."""
     shift = images.new_tensor(mean)[:, None, None]
     return (images - shift) / images.new_tensor(std)[:, None, None]
+
+
+def class_members(labels: Tensor, classes: int) -> tuple[Tensor, ...]:
+    """For every class 0..`classes`-1 the positions of its labels, ascending."""
+    return tuple((labels == c).nonzero().flatten() for c in range(classes))
 
 
 def from_arrays(

@@ -82,3 +82,21 @@ def join(cells: Tensor, factor: int, sides: Sequence[int]) -> Tensor:
     grid = cells.unflatten(-4, (-1, factor, factor))  # (..., n, row, column, C, h, w)
     rows = torch.cat(grid.unbind(-4), dim=-1)  # (..., n, row, C, h, W)
     return torch.cat(rows.unbind(-4), dim=-2)[..., : sides[0], : sides[1]]
+
+
+def pack(rows: Tensor | Sequence[Tensor], counts: Sequence[int]) -> Tensor:
+    """The first ``counts[c]`` entries of every row of (K, n, ...), row after row, (sum of counts, ...)."""
+    return torch.cat([row[:count] for row, count in zip(rows, counts, strict=True)])
+
+
+def unpack(values: Tensor, counts: Sequence[int], width: int, fill: float = 0.5) -> Tensor:
+    """The rows (K, width, ...) whose first ``counts[c]`` entries `values` holds, row after row: undoes `pack`.
+
+    >>> import torch
+    >>> unpack(torch.tensor([1.0, 2.0, 3.0]), [2, 0, 1], 2).tolist()
+    [[1.0, 2.0], [0.5, 0.5], [3.0, 0.5]]
+    """
+    rows = values.new_full((len(counts), width, *values.shape[1:]), fill)
+    for row, part in zip(rows, values.split(list(counts)), strict=True):
+        row[: len(part)] = part
+    return rows

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import sources
+from . import formation, sources
 from .condensed import CondensedSet
 from .config import check_count
 from .data import ImageData, to_float
@@ -98,11 +98,8 @@ def _assemble(found: Found, target: Target, factor: int | None, normalized: bool
     if factor is None:
         factor = _guess_factor(found, images.shape[-1])
     count = torch.bincount(labels, minlength=len(target.classes)).tolist()
-    stored = images.new_full((len(count), max(count), *images.shape[1:]), 0.5)
-    for c, images_of_class in enumerate(count):
-        stored[c, :images_of_class] = images[labels == c]
     return CondensedSet(
-        images=stored,
+        images=formation.unpack(images[labels.argsort(stable=True)], count, max(count)),
         factor=factor,
         mean=target.mean,
         std=target.std,

@@ -27,20 +27,12 @@ def kept_cells(condensed: CondensedSet, selection: CondensedSet, zoom: int = 2) 
     cells = formation.split(images.expand(-1, -1, 3, -1, -1), condensed.factor).clone()  # (K, N f^2, 3, h, w)
     kept = torch.zeros(condensed.patches, dtype=torch.bool)
     kept[chosen["patches"]] = True
-    kept = _by_class(kept, condensed.patches_per_class, cells.shape[1])  # (K, N f^2)
+    kept = formation.unpack(kept, condensed.patches_per_class, cells.shape[1], fill=False)  # (K, N f^2)
     cells[~kept] = 0.8 + 0.2 * cells[~kept]
     outline = torch.tensor(OUTLINE)[None, :, None, None]
     for lines in (cells[..., :zoom, :], cells[..., -zoom:, :], cells[..., :zoom], cells[..., -zoom:]):
         lines[kept] = outline.expand_as(lines[kept])
     return tile(formation.join(cells, condensed.factor, images.shape[-2:]))
-
-
-def _by_class(values: Tensor, counts: Sequence[int], width: int) -> Tensor:
-    """Values of patches (P,) as rows of classes (K, width), False where there is no patch."""
-    rows = values.new_zeros((len(counts), width))
-    for row, part in zip(rows, values.split(list(counts)), strict=True):
-        row[: len(part)] = part
-    return rows
 
 
 def class_counts(
