@@ -16,19 +16,12 @@ from .data import ImageData
 from .dynamics import Dynamics
 from .evaluate import evaluate_many
 from .machine import versions
-from .selection import check_size, resize
+from .selection import METHODS, check_size, resize
 
 PAPER_METHODS = {  # the columns of YOCO Table 1, each by its own defaults
     "lbpe_balanced": {"name": "lbpe"},
-    "random": {"name": "random"},
-    "ssp": {"name": "ssp"},
-    "entropy": {"name": "entropy"},
-    "aum": {"name": "aum"},
-    "forgetting": {"name": "forgetting"},
-    "el2n": {"name": "el2n"},
-    "ccs": {"name": "ccs"},
+    **{name: {"name": name} for name in ("random", "ssp", "entropy", "aum", "forgetting", "el2n", "ccs")},
 }
-SEEDED = ("random", "ssp", "ccs")
 
 
 def plan(condensed: CondensedSet, names: Sequence[str], sizes: Sequence[int], lbpe: Mapping | None = None) -> dict:
@@ -54,13 +47,15 @@ def resized(
     of the dynamics run); that number is also the seed of the methods that draw. Raises as `resize`.
     """
     return {
-        (label, ipc, run): resize(
-            condensed=condensed, dynamics=log, ipc=ipc, **({"seed": run} if how["name"] in SEEDED else {}), **how
-        )
+        (label, ipc, run): resize(condensed=condensed, dynamics=log, ipc=ipc, **_seeded(how, run))
         for label, how in methods.items()
         for ipc in sizes
         for run, log in enumerate(dynamics)
     }
+
+
+def _seeded(how: Mapping, run: int) -> Mapping:
+    return {**how, "seed": run} if "seed" in METHODS[how["name"]] else how
 
 
 def compare(

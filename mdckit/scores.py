@@ -1,25 +1,23 @@
-"""How much a patch is worth for training: one function for each score, over training dynamics, features or models.
+"""How much a patch is worth for training: one function for each score, over the training dynamics of one network.
 
 Every function returns a `Score`, which knows its direction: whether low values are the easy patches, and which end the
-method keeps. `mdckit.selection` turns scores into patches.
+method keeps. `mdckit.model_scores` has those that train networks of their own; `mdckit.selection` turns scores into
+patches.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .condensed import CondensedSet
-from .config import TrainConfig, check_count
-from .dynamics import Dynamics, trained_outputs
-from .machine import pick_device
-from .networks import fresh_convnet
+from .config import check_count
+from .data import class_members
+from .dynamics import Dynamics
 from .rng import generator
-from .training import train_epochs
 
 LBPE_EPOCHS = {  # dataset, or layout of an imported set -> (E, K): early stop and number of epochs averaged
     "cifar10": (100, 10),  # YOCO section 4.1; MTT, KIP and DSA as in its code
@@ -152,7 +150,7 @@ def moderate(dynamics: Dynamics) -> Score:
     Distances are Euclidean, between the trained network's features. Low is kept: as many nearer as farther patches.
     """
     values = torch.empty(len(dynamics.labels), dtype=torch.float64)
-    for members in class_members(dynamics.labels):
+    for members in class_members(dynamics.labels, dynamics.probabilities.shape[2]):
         features = dynamics.features[members].double()
         distances = (features - features.mean(0)).norm(dim=1)
         ranks = distances.argsort(stable=True).argsort().double()
@@ -167,9 +165,9 @@ def herding(dynamics: Dynamics) -> Score:
     are those of the network that trained on the set; the condensation papers take one that trained on real images.
     """
     values = torch.empty(len(dynamics.labels), dtype=torch.float64)
-    for members in class_members(dynamics.labels):
+    for members in class_members(dynamics.labels, dynamics.probabilities.shape[2]):
         features = dynamics.features[members].double()
-        mean, chosen = features.mean(0), torch.zeros_like(features[0])
+        mean, chosen = features.mean(0), features.new_zeros(features.shape[1])
         free = torch.ones(len(members), dtype=torch.bool)
         for turn in range(len(members)):
             distances = ((turn + 1) * mean - chosen - features).norm(dim=1)
@@ -179,92 +177,26 @@ def herding(dynamics: Dynamics) -> Score:
     return Score("herding", values, digest=dynamics.digest)
 
 
-def class_members(labels: Tensor) -> list[Tensor]:
-    """The patch numbers of every class that has any, ascending."""
-    return [(labels == c).nonzero()[:, 0] for c in labels.unique()]
-
-
 def random(patches: int, seed: int = 0) -> Score:
     """Chance, the baseline of every pruning paper: U(0, 1) for every patch, the same for the same seed. Low is kept."""
     return Score("random", torch.rand(patches, generator=generator(seed, "random score"), dtype=torch.float64))
 
 
-# --- over several networks, trained for this score only
+# --- by name
+
+SCORES: Mapping[str, Callable[..., Score]] = {
+    function.__name__: function for function in (lbpe, el2n, forgetting, aum, entropy, moderate, herding)
+}
 
 
-def grand(
-    condensed: CondensedSet,
-    config: TrainConfig,
-    epochs: int = 10,
-    models: int = 10,
-    seed: int = 0,
-    *,
-    device: str | None = None,
-) -> Score:
-    """GraNd (Paul et al. 2021): a patch's loss gradient by all weights, its length, mean over `models` young networks.
+def by_name(name: str, condensed: CondensedSet, dynamics: Dynamics, **options) -> Score:
+    """The score called `name`, one of `SCORES`, of every patch; `options` are those of its function.
 
-    Each network trains for the first `epochs` epochs of the config's schedule; one backward pass per patch and network.
-    Low is easy; keeps the hard.
+    LBPE stops at the E and averages the K epochs that `LBPE_EPOCHS` has for the data set or the layout of an imported
+    set, 100 and 10 where there is none; ``epochs`` and ``top`` overrule them.
     """
-    check_count("models", models)
-    check_count("epochs", epochs)
-    if epochs > config.epochs:
-        raise ValueError(f"the first {epochs} epochs asked of a schedule of {config.epochs}: ask for fewer")
-    images, labels = condensed.tensors(pick_device(device))
-    total = torch.zeros(condensed.patches, dtype=torch.float64)
-    for m in range(models):
-        net = _network(condensed, config, seed, "grand", m, images.device)
-        for _ in islice(train_epochs(net, images, labels, config, seed, f"grand {m}"), epochs):
-            pass
-        total += torch.tensor(list(_gradient_norms(net, images, labels)), dtype=torch.float64)
-    return Score("grand", total / models, keep="hard", digest=condensed.digest)
-
-
-def _gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> Iterator[float]:
-    net.eval()
-    for image, label in zip(images, labels, strict=True):
-        gradients = torch.autograd.grad(F.cross_entropy(net(image[None]), label[None]), list(net.parameters()))
-        yield torch.cat([g.flatten() for g in gradients]).norm().item()
-
-
-def memorization(
-    condensed: CondensedSet,
-    config: TrainConfig,
-    models: int = 20,
-    share: float = 0.7,
-    seed: int = 0,
-    *,
-    device: str | None = None,
-) -> Score:
-    """Memorization (Feldman and Zhang 2020): P[right | trained with the patch] - P[right | trained without it].
-
-    Estimated from `models` networks, each trained on a random `share` of the patches (at least one in, one out); a
-    patch that was always in or always out scores 0. Low is easy; keeps the hard.
-    """
-    check_count("models", models, 2)
-    if not 0 < share < 1:
-        raise ValueError(f"share {share} asked: every network trains on a part between 0 and 1 of the patches")
-    images, labels = condensed.tensors(pick_device(device))
-    count = min(max(1, round(share * condensed.patches)), condensed.patches - 1)
-    right = torch.zeros(2, condensed.patches, dtype=torch.float64)  # when out, when in
-    seen = torch.zeros_like(right)
-    for m in range(models):
-        order = torch.randperm(condensed.patches, generator=generator(seed, "memorization", m))
-        inside = torch.zeros(condensed.patches, dtype=torch.bool)
-        inside[order[:count]] = True
-        net = _network(condensed, config, seed, "memorization", m, images.device)
-        for _ in train_epochs(net, images[inside], labels[inside], config, seed, f"memorization {m}"):
-            pass
-        _, outputs = trained_outputs(net, images)
-        correct = (outputs.argmax(1) == condensed.labels).double()
-        for row, members in enumerate((~inside, inside)):
-            right[row] += correct * members
-            seen[row] += members
-    out, within = right / seen.clamp(min=1)
-    values = torch.where((seen > 0).all(0), within - out, 0.0)
-    return Score("memorization", values, keep="hard", digest=condensed.digest)
-
-
-def _network(condensed, config, seed, purpose, number, device) -> nn.Module:
-    shape = tuple(condensed.images.shape[2:])
-    return fresh_convnet(shape, len(condensed.classes), config, seed, purpose, number, device=device)
+    if name == "lbpe":
+        layout = condensed.info.get("import", {}).get("layout")
+        epochs, top = LBPE_EPOCHS.get(layout) or LBPE_EPOCHS.get(condensed.dataset, (100, 10))
+        options = {"epochs": epochs, "top": min(top, options.get("epochs", epochs))} | options
+    return SCORES[name](dynamics, **options)

@@ -11,9 +11,10 @@ from torch import Tensor
 from . import scores
 from .condensed import CondensedSet
 from .config import check_count
+from .data import class_members
 from .dynamics import Dynamics
 from .rng import generator
-from .scores import Score, class_members
+from .scores import Score
 
 CCS_CUTOFFS = {  # dataset -> {(ipc of the source, ipc asked): beta}, share of the hardest patches left out
     "cifar10": {(10, 1): 0.3, (10, 2): 0.1, (10, 5): 0.0, (50, 1): 0.3, (50, 2): 0.3, (50, 5): 0.3, (50, 10): 0.1},
@@ -47,9 +48,12 @@ def by_score(
     True
     """
     _check_score(condensed, score)
-    ranked = replace(score, keep=keep or score.keep).ranked()
+    score = replace(score, keep=keep or score.keep)
     balanced = score.balanced if balanced is None else balanced
-    how = {"method": score.name, "keep": keep or score.keep}
+    return _in_order(condensed, score.ranked(), ipc, balanced, {"method": score.name, "keep": score.keep})
+
+
+def _in_order(condensed: CondensedSet, ranked: Tensor, ipc: int, balanced: bool, how: Mapping) -> CondensedSet:
     return _rule(condensed, ipc, balanced, lambda members, count: _first(ranked, members, count), how)
 
 
@@ -122,8 +126,7 @@ def _sample_strata(pool: Tensor, values: Tensor, count: int, random: torch.Gener
 def at_random(condensed: CondensedSet, ipc: int, *, balanced: bool = False, seed: int = 0) -> CondensedSet:
     """Chance: so many patches without replacement, the same for the same seed."""
     ranked = scores.random(condensed.patches, seed).ranked()
-    how = {"method": "random", "seed": seed}
-    return _rule(condensed, ipc, balanced, lambda members, count: _first(ranked, members, count), how)
+    return _in_order(condensed, ranked, ipc, balanced, {"method": "random", "seed": seed})
 
 
 def resize(
@@ -132,53 +135,37 @@ def resize(
     """The set resized to `ipc` images per class by the method called `name`, one of `METHODS`.
 
     Each method keeps what it keeps by default unless told otherwise: `balanced` for all; ``keep`` (easy or hard) for
-    scores; ``epochs`` and ``top`` for lbpe and ``epochs`` for el2n, as in `score`; ``seed`` for random, ssp and ccs;
-    ``cutoff`` for ccs, whose scores are EL2N and whose share is else that of `CCS_CUTOFFS` (of CIFAR-10 for data sets
-    that are not in it). Raises ValueError for an unknown name or option, dynamics of another set, and as `by_score`.
+    scores; ``epochs`` and ``top`` for lbpe and ``epochs`` for el2n, as in `scores.by_name`; ``seed`` for random, ssp
+    and ccs; ``cutoff`` for ccs, whose scores are EL2N and whose share is else that of `CCS_CUTOFFS` (of CIFAR-10 for
+    data sets that are not in it). Raises ValueError for an unknown name or option, dynamics of another set, and as
+    `by_score`.
     """
     if name not in METHODS:
         raise ValueError(f"unknown score {name!r}: choose one of {', '.join(METHODS)}")
-    known = ("balanced", *_OPTIONS.get(name, ()), *(("keep",) if name in SCORES else ()))
+    known = ("balanced", *METHODS[name])
     for option in options:
         if option not in known:
             raise ValueError(f"unknown option {option!r} of {name}: it takes {', '.join(known)}")
     dynamics.check(condensed)
     check_size(condensed, ipc)
-    if name in SCORES:
+    if name in scores.SCORES:
         keep = options.pop("keep", None)
-        return by_score(condensed, score(name, condensed, dynamics, **options), ipc, balanced=balanced, keep=keep)
+        score = scores.by_name(name, condensed, dynamics, **options)
+        return by_score(condensed, score, ipc, balanced=balanced, keep=keep)
     if name == "random":
         return at_random(condensed, ipc, balanced=bool(balanced), **options)
     if name == "ssp":
         return ssp(condensed, dynamics, ipc, balanced=bool(balanced), **options)
-    cutoff = options.pop("cutoff", None)
-    cutoff = _cutoff(condensed, ipc) if cutoff is None else cutoff
-    return ccs(condensed, scores.el2n(dynamics), ipc, cutoff=cutoff, balanced=bool(balanced), **options)
+    if "cutoff" not in options:
+        options["cutoff"] = _cutoff(condensed, ipc)
+    return ccs(condensed, scores.el2n(dynamics), ipc, balanced=bool(balanced), **options)
 
 
-SCORES: Mapping[str, Callable[..., Score]] = {
-    function.__name__: function
-    for function in (
-        *(scores.lbpe, scores.el2n, scores.forgetting, scores.aum),
-        *(scores.entropy, scores.moderate, scores.herding),
-    )
+METHODS = {  # method -> the options that `resize` takes for it
+    **dict.fromkeys(scores.SCORES, ("keep",)),
+    **{"lbpe": ("epochs", "top", "keep"), "el2n": ("epochs", "keep")},
+    **{"random": ("seed",), "ssp": ("seed",), "ccs": ("seed", "cutoff")},
 }
-METHODS = (*SCORES, "random", "ssp", "ccs")
-_OPTIONS = {"lbpe": ("epochs", "top"), "el2n": ("epochs",), "random": ("seed",), "ssp": ("seed",)}
-_OPTIONS["ccs"] = ("seed", "cutoff")
-
-
-def score(name: str, condensed: CondensedSet, dynamics: Dynamics, **options) -> Score:
-    """The score called `name`, one of `SCORES`, of every patch; `options` are those of its function.
-
-    LBPE stops at the E and averages the K epochs that `scores.LBPE_EPOCHS` has for the data set or the layout of an
-    imported set, 100 and 10 where there is none; ``epochs`` and ``top`` overrule them.
-    """
-    if name == "lbpe":
-        layout = condensed.info.get("import", {}).get("layout")
-        early = scores.LBPE_EPOCHS.get(layout) or scores.LBPE_EPOCHS.get(condensed.dataset, (100, 10))
-        options = {"epochs": early[0], "top": min(early[1], options.get("epochs", early[0]))} | options
-    return SCORES[name](dynamics, **options)
 
 
 def _cutoff(condensed: CondensedSet, ipc: int) -> float:
@@ -205,7 +192,7 @@ def _rule(
             raise ValueError(
                 f"{count} patches of every class asked, but class {name} has {patches}: select unbalanced or fewer"
             )
-    chosen = torch.cat([choose(members, count) for members in class_members(condensed.labels)])
+    chosen = torch.cat([choose(members, count) for members in class_members(condensed.labels, len(condensed.classes))])
     return condensed.select(chosen, balanced=True, **how)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import ipywidgets
 from PIL import Image
 
-from . import plots, pruning_plots, results, selection
+from . import plots, pruning_plots, results, scores, selection
 from .condensed import CondensedSet
 from .dynamics import Dynamics
 from .scores import Score
@@ -79,18 +79,18 @@ def ipc_explorer(condensed: CondensedSet, found: Mapping, method: str) -> ipywid
 def pruning_explorer(condensed: CondensedSet, log: Dynamics, lbpe: Mapping | None = None) -> ipywidgets.VBox:
     """Make a set smaller by hand: target size, score, balance and direction, and see which cells are kept.
 
-    `log` are training dynamics of `condensed`, `lbpe` the E and K of that score as in `selection.score`. Kept cells are
+    `log` are training dynamics of `condensed`, `lbpe` the E and K of that score as in `scores.by_name`. Kept cells are
     outlined, beside them the patches kept of each class; a choice that cannot be had is told in the text.
     """
     size = _slider(condensed.ipc)
-    score = ipywidgets.Dropdown(options=list(selection.SCORES), value="lbpe", description="score")
+    score = ipywidgets.Dropdown(options=list(scores.SCORES), value="lbpe", description="score")
     balanced = ipywidgets.Checkbox(value=True, description="balanced: equally many of every class", indent=False)
     keep = ipywidgets.ToggleButtons(options=["easy", "hard"], description="keep")
     log.check(condensed)
 
     @functools.cache
     def scored(name: str) -> Score:
-        return selection.score(name, condensed, log, **((lbpe or {}) if name == "lbpe" else {}))
+        return scores.by_name(name, condensed, log, **((lbpe or {}) if name == "lbpe" else {}))
 
     def show() -> tuple[bytes, str]:
         options = {"balanced": balanced.value, "keep": keep.value}

@@ -6,7 +6,7 @@ import reference_scores
 import torch
 
 from mdckit.condensed import CondensedSet
-from mdckit.formation import cell_sides, compose, decode, join, split
+from mdckit.formation import cell_sides, compose, decode, join, pack, split, unpack
 
 SHAPES = [((3, 32, 32), 2), ((1, 28, 28), 2), ((3, 224, 224), 3), ((1, 8, 8), 3), ((1, 7, 7), 5)]
 each_shape = pytest.mark.parametrize(("shape", "factor"), SHAPES, ids=[f"{s[1]}-{f}" for s, f in SHAPES])
@@ -146,3 +146,12 @@ def test_a_tile_moved_to_the_edge_loses_its_last_line_where_the_factor_does_not_
         assert torch.equal(moved[k, :, :tall, :wide], cells[8 - k, :, :tall, :wide])
         assert (moved[k, :, tall:] == 0.5).all()
         assert (moved[k, :, :, wide:] == 0.5).all()
+
+
+@pytest.mark.parametrize("counts", [[3, 0, 1], [0, 0, 2], [4, 4, 4]])
+def test_rows_of_classes_are_filled_and_taken_apart(counts):
+    values = torch.rand(sum(counts), 2, 5)
+    rows = unpack(values, counts, 4, fill=-1.0)
+    assert rows.shape == (3, 4, 2, 5)
+    assert torch.equal(pack(rows, counts), values)
+    assert all(bool((row[count:] == -1).all()) for row, count in zip(rows, counts, strict=True))

@@ -146,7 +146,7 @@ def test_a_selection_of_a_ragged_selection_is_one_of_the_whole(counts, seed):
 # -- by name
 
 
-@pytest.mark.parametrize("name", selection.SCORES)
+@pytest.mark.parametrize("name", scores.SCORES)
 @pytest.mark.parametrize("balanced", [None, True, False])
 def test_resize_by_name_selects_by_that_score_with_its_defaults(name, balanced):
     whole = make(n=2, dataset="cifar10")
@@ -203,7 +203,7 @@ def test_an_option_of_another_method_is_named(name):
     taken = {"lbpe": "balanced, epochs, top, keep", "random": "balanced, seed"}.get(name, "balanced")
     with pytest.raises(ValueError, match=rf"^unknown option 'share' of {name}: it takes {taken}"):
         resize(name, whole, log_of(whole), 1, share=0.5)
-    other = "seed" if name in selection.SCORES else "keep"
+    other = "seed" if name in scores.SCORES else "keep"
     with pytest.raises(ValueError, match=rf"^unknown option '{other}' of {name}: it takes"):
         resize(name, whole, log_of(whole), 1, **{other: 0})
 
