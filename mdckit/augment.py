@@ -151,7 +151,10 @@ def cutmix(images: Tensor, chance: float, random: torch.Generator) -> tuple[Tens
     return mixed, order, 1 - (bottom - top) * (right - left) / (height * width)
 
 
-def mixed_cross_entropy(logits: Tensor, labels: Tensor, order: Tensor, share: float) -> Tensor:
-    """Mean cross-entropy of a batch that `cutmix` returned: ``share * CE(y) + (1 - share) * CE(y[order])``."""
+def mixed_cross_entropy(logits: Tensor, labels: Tensor, pasted: Tensor, share: float) -> Tensor:
+    """Mean cross-entropy of images that `cutmix` returned; `pasted` are the labels of what was pasted into each.
+
+    That is ``share * CE(labels) + (1 - share) * CE(pasted)``.
+    """
     loss = F.cross_entropy(logits, labels)
-    return loss if share == 1 else share * loss + (1 - share) * F.cross_entropy(logits, labels[order])
+    return loss if share == 1 else share * loss + (1 - share) * F.cross_entropy(logits, pasted)

@@ -121,14 +121,14 @@ def _run(data, recipes, config, device, state) -> Iterator[Step]:
                 net.parameters(), config.net_lr, momentum=config.net_momentum, weight_decay=config.net_weight_decay
             )
             for images, labels, random in real.pretraining(t):
-                train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random)
+                train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random, pool)
             for s in state.sets.values():
                 s.images.clamp_(0, 1)
             loop = _Loop(recipes)
             for e in range(1, config.inner + 1):
                 loss, distances = match_sets(net, real, recipes, state, config, t, e, pool)
                 for images, labels, random in real.network_batches(t, e):
-                    train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random)
+                    train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random, pool)
                 loop.add(loss, distances)
                 mls = {r.name: [h.mls(t) for h in state.sets[r.name].subsets] for r in recipes}
                 frozen = {r.name: [h.frozen(t) for h in state.sets[r.name].subsets] for r in recipes}

@@ -50,7 +50,7 @@ def match_sets(
             for c in range(first, classes, workers)
         ]
 
-    replicas = [net, *(copy.deepcopy(net) for _ in range(1, workers))]
+    replicas = [copy.deepcopy(net).requires_grad_(False) for _ in range(workers)]  # only pixels are moved here
     shares = list(pool.map(match_share, replicas, range(workers)))
     by_class = [shares[c % workers][c // workers] for c in range(classes)]
     for recipe in recipes:

@@ -46,13 +46,16 @@ def class_pass(net: nn.Module, images: Tensor, label: int, sizes: Sequence[int],
 
 @contextmanager
 def _taps(net: nn.Module):
-    """Collect (convolution, its inputs, its outputs) of every convolution while the network runs."""
+    """Collect (convolution, its inputs, its outputs) of every convolution while the network runs.
+
+    Outputs require a gradient even where neither the images nor the weights do.
+    """
     taps = []
-    hooks = [
-        module.register_forward_hook(lambda conv, args, output: taps.append((conv, args[0], output)))
-        for module in net.modules()
-        if isinstance(module, nn.Conv2d)
-    ]
+
+    def tap(conv: nn.Conv2d, inputs: tuple[Tensor], output: Tensor) -> None:
+        taps.append((conv, inputs[0], output if output.requires_grad else output.requires_grad_()))
+
+    hooks = [module.register_forward_hook(tap) for module in net.modules() if isinstance(module, nn.Conv2d)]
     try:
         yield taps
     finally:

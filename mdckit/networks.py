@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .fused import NormReluPool
 from .rng import generator
 
 
@@ -32,7 +33,7 @@ class ConvNet(nn.Module):
         for block in range(depth):
             padding = 3 if block == 0 and channels == 1 else 1
             conv = nn.Conv2d(channels if block == 0 else width, width, 3, padding=padding)
-            blocks += [conv, _norm(norm, width), nn.ReLU(), HalvingPool()]
+            blocks += [conv, *_norm_relu_pool(norm, width)]
             side //= 2
         self.body = nn.Sequential(*blocks)
         self.head = nn.Linear(width * side * side, classes)
@@ -49,47 +50,10 @@ class ConvNet(nn.Module):
         return self.classify(self.embed(images))
 
 
-class HalvingPool(nn.Module):
-    """The mean of every 2 x 2 pixels, as `nn.AvgPool2d(2)`, of which it is a faster spelling on a CPU.
-
-    PyTorch's own kernels, forward and backward, cost as much there as the convolutions.
-
-    >>> HalvingPool()(torch.ones(1, 1, 5, 4)).shape
-    torch.Size([1, 1, 2, 2])
-    """
-
-    def forward(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        return _Halve.apply(images[..., : height // 2 * 2, : width // 2 * 2])
-
-
-class _Halve(torch.autograd.Function):
-    """Linear, so that its derivative does not depend on its input: spread a quarter over 2 x 2 pixels."""
-
-    @staticmethod
-    def forward(ctx, images: Tensor) -> Tensor:
-        rows = images[..., ::2, :] + images[..., 1::2, :]
-        return (rows[..., ::2] + rows[..., 1::2]).mul_(0.25)
-
-    @staticmethod
-    def backward(ctx, error: Tensor) -> Tensor:
-        return _Spread.apply(error)
-
-
-class _Spread(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, error: Tensor) -> Tensor:
-        return (error * 0.25).repeat_interleave(2, -1).repeat_interleave(2, -2)
-
-    @staticmethod
-    def backward(ctx, images: Tensor) -> Tensor:
-        return _Halve.apply(images)
-
-
-def _norm(norm: str, width: int) -> nn.Module:
+def _norm_relu_pool(norm: str, width: int) -> list[nn.Module]:
     if norm == "instance":
-        return nn.GroupNorm(width, width)
-    return nn.BatchNorm2d(width) if norm == "batch" else nn.Identity()
+        return [NormReluPool(width)]
+    return [nn.BatchNorm2d(width) if norm == "batch" else nn.Identity(), nn.ReLU(), nn.AvgPool2d(2)]
 
 
 def fresh_convnet(

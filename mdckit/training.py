@@ -1,12 +1,14 @@
 """Training of a network, the same while condensing, while evaluating and while recording dynamics."""
 
 from collections.abc import Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
 
 from . import augment
 from .config import TrainConfig
+from .parallel import Pool
 from .rng import ShuffledBatches, generator
 
 
@@ -18,19 +20,29 @@ def train_step(
     strategy: str,
     cutmix: float,
     random: torch.Generator,
+    pool: Pool | None = None,
 ) -> Tensor:
     """Update `net` once on normalised images (P, C, H, W), augmented per sample and, by chance, with CutMix.
 
-    Returns the logits (P, K) of the pass that the update came from.
+    The workers of `pool` share the images out, which a network with batch norm does not allow. Returns the logits
+    (P, K) of the pass that the update came from.
     """
     images = augment.per_sample(images, strategy, random)
     images, order, share = augment.cutmix(images, cutmix, random)
-    logits = net(images)
-    loss = augment.mixed_cross_entropy(logits, labels, order, share)
-    optimizer.zero_grad()
-    loss.backward()
+    parameters = list(net.parameters())
+
+    def pass_of(images: Tensor, labels: Tensor, pasted: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        logits = net(images)
+        loss = augment.mixed_cross_entropy(logits, labels, pasted, share) * (len(images) / len(order))
+        return logits.detach(), torch.autograd.grad(loss, parameters)
+
+    parts = min(pool.size, len(images)) if pool else 1
+    shares = [values.chunk(parts) for values in (images, labels, labels[order])]
+    logits, gradients = zip(*(pool.map if pool else map)(pass_of, *shares), strict=True)
+    for parameter, of_parts in zip(parameters, zip(*gradients, strict=True), strict=True):
+        parameter.grad = reduce(torch.add, of_parts)
     optimizer.step()
-    return logits.detach()
+    return torch.cat(logits)
 
 
 def train_epochs(

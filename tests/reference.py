@@ -8,7 +8,32 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+# --- network
+
+
+class ConvNet(nn.Module):
+    """PyTorch's own modules one after the other, with the weights of an `mdckit` ConvNet with instance norm."""
+
+    def __init__(self, net):
+        super().__init__()
+        blocks = []
+        for conv in (module for module in net.modules() if isinstance(module, nn.Conv2d)):
+            width = conv.out_channels
+            twin = nn.Conv2d(conv.in_channels, width, 3, padding=conv.padding)
+            blocks += [twin, nn.GroupNorm(width, width), nn.ReLU(), nn.AvgPool2d(2)]
+        self.body = nn.Sequential(*blocks)
+        self.head = nn.Linear(net.head.in_features, net.head.out_features)
+        self.to(net.head.weight)
+        self.load_state_dict(dict(zip(self.state_dict(), net.state_dict().values(), strict=True)))
+
+    def embed(self, images: Tensor) -> Tensor:
+        return self.body(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.embed(images).flatten(1))
+
 
 # --- gradient matching
 

