@@ -7,6 +7,7 @@ named {crop, scale, rotate}, then cutout. Zero is the mean colour, since images 
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -50,9 +51,9 @@ def draw(strategy: str, rows: int, size: int, random: torch.Generator) -> Draw:
     return params
 
 
-def row(params: Draw, index: int) -> Draw:
-    """The draw of one row, as a draw of its own."""
-    return {name: value[index : index + 1] for name, value in params.items()}
+def rows(params: Draw, chosen: Sequence[int]) -> Draw:
+    """The draws of some rows, as draws of their own."""
+    return {name: value[list(chosen)] for name, value in params.items()}
 
 
 def apply(images: Tensor, params: Draw) -> Tensor:

@@ -2,7 +2,8 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +16,18 @@ from .parallel import Pool
 from .rng import generator
 from .streams import RealImages
 
+LARGEST_PASS = {"cpu": 1_700_000}  # numbers in a first feature map: beyond, a pass drops out of a core's caches
+ANY_LARGEST_PASS = 2**26  # on accelerators: 256 MiB in float32, and some dozen such maps in a pass
+BLOCK = 16  # most classes whose real gradients a worker keeps at a time
+
 
 @dataclass(frozen=True)
-class ClassMatch:
-    """What matching one class of one set gives."""
+class Match:
+    """What matching B classes of one set gives."""
 
-    pixels: Tensor  # (n, C, H, W), gradient of the loss by the stored images
-    loss: Tensor  # 0-d
-    distances: Tensor  # (N-1,), feature distance of every proper prefix
+    pixels: Tensor  # (B, n, C, H, W), gradient of the losses by the stored images
+    losses: Tensor  # (B,)
+    distances: Tensor  # (B, N-1), feature distance of every proper prefix
 
 
 def match_sets(
@@ -41,50 +46,82 @@ def match_sets(
     on each other, so the workers of `pool` share them out, each with a copy of the network.
     """
     classes, size = len(real.data.classes), real.data.shape[-1]
-    workers = min(pool.size, classes)
     draws = augment.draw(config.augment, classes, size, generator(config.seed, "siamese", t, e))
 
-    def match_share(replica: nn.Module, first: int) -> list[dict[str, ClassMatch]]:
-        return [
-            _match_class(replica, real, recipes, state, config, augment.row(draws, c), c, t, e)
-            for c in range(first, classes, workers)
-        ]
+    def match_block(block: range) -> dict[str, Match]:
+        replica = copy.deepcopy(net).requires_grad_(False)  # only pixels are moved here
+        targets = _real_targets(replica, real, config, draws, block, t, e)
+        return {
+            recipe.name: _match_set(replica, real, recipe, state.sets[recipe.name], config, draws, block, t, targets)
+            for recipe in recipes
+        }
 
-    replicas = [copy.deepcopy(net).requires_grad_(False) for _ in range(workers)]  # only pixels are moved here
-    shares = list(pool.map(match_share, replicas, range(workers)))
-    by_class = [shares[c % workers][c // workers] for c in range(classes)]
+    found = list(pool.map(match_block, _blocks(classes, pool.size)))
+    losses, distances = {}, {}
     for recipe in recipes:
-        s = state.sets[recipe.name]
-        gradient = torch.stack([found[recipe.name].pixels for found in by_class])
+        s, matches = state.sets[recipe.name], [of_block[recipe.name] for of_block in found]
+        gradient = torch.cat([match.pixels for match in matches])
         image_step(s.images, s.velocity, gradient, config.image_lr(s.images.shape[1], size), config.momentum)
-    losses = {r.name: torch.stack([found[r.name].loss for found in by_class]).sum() for r in recipes}
-    return losses, {r.name: torch.stack([found[r.name].distances for found in by_class]) for r in recipes}
+        losses[recipe.name] = torch.cat([match.losses for match in matches]).sum()
+        distances[recipe.name] = torch.cat([match.distances for match in matches])
+    return losses, distances
 
 
-def _match_class(net, real, recipes, state, config, siamese, c, t, e) -> dict[str, ClassMatch]:
-    """Match class c of every set; the real gradients are computed once."""
-    images = augment.apply(real.class_batch(c, t, e)[None], siamese)[0]
-    target, target_features = matching.real_gradients(net, images, c)
-    matched = {}
-    for recipe in recipes:
-        s = state.sets[recipe.name]
-        matched[recipe.name] = _match_set(net, real, recipe, config, s, siamese, c, t, target, target_features)
-    return matched
+def _blocks(classes: int, workers: int) -> list[range]:
+    """Consecutive classes, in as many blocks of at most `BLOCK` as keep all workers equally busy."""
+    rounds = -(-classes // (workers * BLOCK))
+    return _parts(range(classes), -(-classes // (workers * rounds)))
 
 
-def _match_set(net, real, recipe, config, s: SetState, siamese, c, t, target, target_features) -> ClassMatch:
-    history = s.subsets[c if recipe.class_wise else 0]
-    stored = s.images[c].detach().requires_grad_()  # (n, C, H, W)
-    frozen = history.frozen(t)
-    visible = torch.cat([stored[:frozen].detach(), stored[frozen:]]) if frozen else stored
-    patches = real.normalize(formation.decode(visible, config.factor))
-    patches = augment.apply(patches[None], siamese)[0]
-    weights = recipe.weights(len(stored), history.mls(t) if recipe.adaptive else None)
-    sizes = matching.group_sizes(list(weights), config.factor**2)
-    done = matching.class_pass(net, patches, c, sizes, create_graph=True)
-    loss = matching.prefix_loss(done.gradients, sizes, list(weights.values()), target, config.distance)
-    (pixels,) = torch.autograd.grad(loss, stored)
-    return ClassMatch(pixels, loss.detach(), matching.feature_distances(done.features, target_features, len(stored)))
+def _parts(items: range, most: int) -> list[range]:
+    return [items[first : first + most] for first in range(0, len(items), most)]
+
+
+def _passes(block: range, images: int, real: RealImages, config: CondenseConfig) -> list[range]:
+    """The classes of a block, as many in each pass as the device likes, of so many images each."""
+    largest = LARGEST_PASS.get(real.device.type, ANY_LARGEST_PASS)
+    return _parts(block, max(1, largest // (images * config.width * real.data.shape[-1] ** 2)))
+
+
+Targets = tuple[list[Tensor], Tensor]  # of a block's classes: mean gradients (B, out, in, 3, 3), mean features (B, D)
+
+
+def _real_targets(net, real: RealImages, config, draws, block: range, t: int, e: int) -> Targets:
+    """What the classes of a block are matched against, computed once for all sets."""
+    found = []
+    for classes in _passes(block, config.batch_real, real, config):
+        batches = [augment.apply(real.class_batch(c, t, e)[None], augment.rows(draws, [c]))[0] for c in classes]
+        found.append(matching.real_gradients(net, batches, classes))
+    gradients, features = zip(*found, strict=True)
+    return [torch.cat(layer) for layer in zip(*gradients, strict=True)], torch.cat(features)
+
+
+def _match_set(net, real, recipe, s: SetState, config, draws, block: range, t: int, targets: Targets) -> Match:
+    patches = s.images.shape[1] * config.factor**2
+    matches = []
+    for classes in _passes(block, patches, real, config):
+        here = slice(classes.start - block.start, classes.stop - block.start)
+        target = [layer[here] for layer in targets[0]], targets[1][here]
+        matches.append(_match_classes(net, real, recipe, s, config, draws, classes, t, target))
+    return Match(*(torch.cat([getattr(m, f.name) for m in matches]) for f in fields(Match)))
+
+
+def _match_classes(net, real, recipe, s: SetState, config, draws, classes: range, t: int, target: Targets) -> Match:
+    stored = s.images[classes.start : classes.stop].detach().requires_grad_()  # (B, n, C, H, W)
+    ipc = stored.shape[1]
+    patches = augment.apply(real.normalize(formation.decode(stored, config.factor)), augment.rows(draws, classes))
+    histories = [s.subsets[c if recipe.class_wise else 0] for c in classes]
+    weights = [recipe.weights(ipc, history.mls(t) if recipe.adaptive else None) for history in histories]
+    sizes = [matching.group_sizes(list(of_class), config.factor**2) for of_class in weights]
+    labels = matching.image_labels(classes, [patches.shape[1]] * len(classes), stored.device)
+    done = matching.group_pass(net, patches.flatten(0, 1), labels, list(chain(*sizes)), create_graph=True)
+    weights = [list(of_class.values()) for of_class in weights]
+    losses = matching.prefix_loss(done.gradients, sizes, weights, target[0], config.distance)
+    (pixels,) = torch.autograd.grad(losses.sum(), stored)
+    for of_class, history in zip(pixels, histories, strict=True):
+        of_class[: history.frozen(t)] = 0
+    features = done.features.unflatten(0, (len(classes), -1))
+    return Match(pixels, losses.detach(), matching.feature_distances(features, target[1], ipc))
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
-"""Gradients and features of one class, for the whole set and all its prefixes from one forward pass.
+"""Gradients and features of many classes' images, for the whole sets and all their prefixes from one forward pass.
 
-A class's patches are split into consecutive groups. With instance norm images do not see each other, so the
+The patches of each class are split into consecutive groups. With instance norm images do not see each other, so the
 gradient of a prefix is the size-weighted mean of its groups' gradients: one group for IDC, two (head, tail) for
-MDC, one per stored image for all prefixes at once.
+MDC, one per stored image for all prefixes at once. For the same reason any number B of classes can share a pass.
 """
 
 from collections.abc import Sequence
@@ -16,32 +16,33 @@ from torch.nn.grad import conv2d_weight
 
 
 @dataclass(frozen=True)
-class ClassPass:
-    """What one forward and backward pass of a class's images gives."""
+class GroupPass:
+    """What one forward and backward pass of groups of images gives."""
 
-    gradients: list[list[Tensor]]  # per group, per convolution: gradient of the summed cross-entropy
+    gradients: list[Tensor]  # per convolution (groups, out, in, 3, 3): gradient of the summed cross-entropy
     features: Tensor  # (P, D), the flattened last feature maps, without graph
 
 
-def class_pass(net: nn.Module, images: Tensor, label: int, sizes: Sequence[int], create_graph: bool) -> ClassPass:
+def group_pass(net: nn.Module, images: Tensor, labels: Tensor, sizes: Sequence[int], create_graph: bool) -> GroupPass:
     """Gradients by the convolution weights of the cross-entropy, summed within consecutive groups of images.
 
-    `images` is (P, C, H, W), normalised and augmented; `sizes` are the group sizes and add up to P. With
+    `images` is (P, C, H, W), normalised and augmented, `labels` (P,); `sizes` are the group sizes and add up to P. With
     `create_graph` the gradients can be differentiated by the images.
     """
     with _taps(net) as taps:
         features = net.embed(images)
         logits = net.classify(features)
-    target = torch.full((len(images),), label, device=images.device)
-    loss = F.cross_entropy(logits, target, reduction="sum")
+    loss = F.cross_entropy(logits, labels, reduction="sum")
     outputs = [output for _, _, output in taps]
     errors = torch.autograd.grad(loss, outputs, create_graph=create_graph)
     with torch.set_grad_enabled(create_graph):
-        layers = [
-            [_weight_gradient(conv, x, e) for x, e in zip(inputs.split(sizes), error.split(sizes), strict=True)]
+        gradients = [
+            torch.stack(
+                [_weight_gradient(conv, x, e) for x, e in zip(inputs.split(sizes), error.split(sizes), strict=True)]
+            )
             for (conv, inputs, _), error in zip(taps, errors, strict=True)
         ]
-    return ClassPass(list(map(list, zip(*layers, strict=True))), features.detach().flatten(1))
+    return GroupPass(gradients, features.detach().flatten(1))
 
 
 @contextmanager
@@ -69,10 +70,25 @@ def _weight_gradient(conv: nn.Conv2d, inputs: Tensor, error: Tensor) -> Tensor:
     )  # (out, in, 3, 3)
 
 
-def real_gradients(net: nn.Module, images: Tensor, label: int) -> tuple[list[Tensor], Tensor]:
-    """Mean gradient per convolution and mean features (D,) of real images; no graph is kept."""
-    done = class_pass(net, images, label, [len(images)], create_graph=False)
-    return [g / len(images) for g in done.gradients[0]], done.features.mean(0)
+def real_gradients(net: nn.Module, images: Sequence[Tensor], labels: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+    """Mean gradient per convolution (B, out, in, 3, 3) and mean features (B, D) of B classes' real images.
+
+    `images` are one class's (P, C, H, W) each, `labels` the classes. No graph is kept.
+    """
+    sizes, device = [len(of_class) for of_class in images], images[0].device
+    done = group_pass(net, torch.cat(list(images)), image_labels(labels, sizes, device), sizes, create_graph=False)
+    counts = torch.tensor(sizes, device=device)[:, None, None, None, None]
+    means = torch.stack([features.mean(0) for features in done.features.split(sizes)])
+    return [g / counts for g in done.gradients], means
+
+
+def image_labels(classes: Sequence[int], counts: Sequence[int], device: torch.device | None = None) -> Tensor:
+    """Each class as often as it counts, one label for each image (P,).
+
+    >>> image_labels([3, 5], [2, 1]).tolist()
+    [3, 3, 5]
+    """
+    return torch.tensor(classes).repeat_interleave(torch.tensor(counts)).to(device)
 
 
 def group_sizes(prefixes: Sequence[int], per_image: int) -> list[int]:
@@ -85,39 +101,37 @@ def group_sizes(prefixes: Sequence[int], per_image: int) -> list[int]:
 
 
 def prefix_loss(
-    gradients: Sequence[Sequence[Tensor]],
-    sizes: Sequence[int],
-    weights: Sequence[float],
+    gradients: Sequence[Tensor],
+    sizes: Sequence[Sequence[int]],
+    weights: Sequence[Sequence[float]],
     real: Sequence[Tensor],
     distance: str,
 ) -> Tensor:
-    """Weighted sum of the matching distances of all prefixes that end with a group (MDC Eq. 3 and 4).
+    """Weighted sum of the matching distances of all prefixes that end with a group, (B,) (MDC Eq. 3 and 4).
 
-    `gradients` are `class_pass` gradients of consecutive groups of `sizes` patches, `weights` the weight of the
-    prefix that ends with each group, `real` the real mean gradient per convolution.
+    `sizes` and `weights` are (B, G): the patches of every group and the weight of the prefix that ends with it;
+    `gradients` are those of a `group_pass` over these B G groups, `real` the real mean gradients (B, out, in, 3, 3).
     """
-    total, running, patches = 0.0, [0.0] * len(real), 0
-    for group, size, weight in zip(gradients, sizes, weights, strict=True):
-        running = [r + g for r, g in zip(running, group, strict=True)]
-        patches += size
-        if weight:
-            total = total + weight * sum(
-                gradient_distance(r / patches, target, distance) for r, target in zip(running, real, strict=True)
-            )
-    return total
+    counts = torch.tensor(sizes, device=real[0].device).cumsum(1)[..., None, None, None, None]
+    total = 0.0
+    for of_groups, target in zip(gradients, real, strict=True):
+        prefixes = of_groups.unflatten(0, counts.shape[:2]).cumsum(1) / counts  # (B, G, out, in, 3, 3)
+        total = total + gradient_distance(prefixes, target[:, None], distance)
+    return (total * total.new_tensor(weights)).sum(1)
 
 
 def gradient_distance(a: Tensor, b: Tensor, distance: str) -> Tensor:
-    """Squared L2 ("l2") or L1 ("l1") distance, summed over all elements."""
-    return (a - b).square().sum() if distance == "l2" else (a - b).abs().sum()
+    """Squared L2 ("l2") or L1 ("l1") distance of convolution weights (..., out, in, 3, 3), summed over all elements."""
+    difference = (a - b).flatten(-4)
+    return difference.square().sum(-1) if distance == "l2" else difference.abs().sum(-1)
 
 
 def feature_distances(features: Tensor, real_mean: Tensor, ipc: int) -> Tensor:
     """F(n), the squared distance of the mean features of S[n] and of real images, for n = 1..N-1 (MDC Eq. 5).
 
-    `features` is (N f^2, D) in storage order, `real_mean` (D,). Returns (N-1,).
+    `features` is (..., N f^2, D) in storage order, `real_mean` (..., D). Returns (..., N-1).
     """
-    images = features.unflatten(0, (ipc, -1)).mean(1)  # (N, D)
+    images = features.unflatten(-2, (ipc, -1)).mean(-2)  # (..., N, D)
     counts = torch.arange(1, ipc + 1, device=features.device)
-    means = images.cumsum(0) / counts[:, None]
-    return (means - real_mean).square().sum(1)[:-1]
+    means = images.cumsum(-2) / counts[:, None]
+    return (means - real_mean[..., None, :]).square().sum(-1)[..., :-1]

@@ -179,7 +179,7 @@ def test_a_row_shares_its_draw_and_rows_differ(seed):
     assert not torch.equal(together[0], together[1])
     for b in range(2):
         for p in range(3):
-            alone = augment.apply(images[b : b + 1, p : p + 1], augment.row(params, b))
+            alone = augment.apply(images[b : b + 1, p : p + 1], augment.rows(params, [b]))
             torch.testing.assert_close(together[b, p], alone[0, 0], rtol=1e-12, atol=1e-12)
 
 
@@ -189,7 +189,7 @@ def test_per_sample_draws_differ_from_image_to_image():
     assert found.shape == images.shape
     assert len({tuple(image.flatten().tolist()) for image in found}) == 6
     params = augment.draw("color_crop_cutout", 6, 8, seeded())
-    assert torch.equal(found[4], augment.apply(images[None, 4:5], augment.row(params, 4))[0, 0])
+    assert torch.equal(found[4], augment.apply(images[None, 4:5], augment.rows(params, [4]))[0, 0])
 
 
 def test_the_same_generator_gives_the_same_images():

@@ -73,7 +73,7 @@ def literal_condensation(data, recipe, config):
                 stored,
                 optimizer,
                 [real.class_batch(c, t, e) for c in classes],
-                lambda c, images, draws=draws: augment.apply(images[None], augment.row(draws, c))[0],
+                lambda c, images, draws=draws: augment.apply(images[None], augment.rows(draws, [c]))[0],
                 lambda images: (images - mean) / std,
                 factor=config.factor,
                 distance=config.distance,

@@ -6,7 +6,7 @@ import torch
 
 from mdckit.config import CondenseConfig
 from mdckit.lockstep import image_step
-from mdckit.matching import class_pass, feature_distances, group_sizes, prefix_loss, real_gradients
+from mdckit.matching import feature_distances, group_pass, group_sizes, image_labels, prefix_loss, real_gradients
 from mdckit.networks import fresh_convnet
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -28,9 +28,9 @@ def matched(net, patches, real, prefixes, weights, distance):
     """Loss and pixel gradient of `mdckit`, with one group per prefix."""
     x = patches.clone().requires_grad_()
     sizes = group_sizes(prefixes, PER_IMAGE)
-    done = class_pass(net, x, LABEL, sizes, create_graph=True)
-    target, _ = real_gradients(net, real, LABEL)
-    loss = prefix_loss(done.gradients, sizes, weights, target, distance)
+    done = group_pass(net, x, image_labels([LABEL], [len(x)]), sizes, create_graph=True)
+    target, _ = real_gradients(net, [real], [LABEL])
+    (loss,) = prefix_loss(done.gradients, [sizes], [weights], target, distance)
     return loss.detach(), torch.autograd.grad(loss, x)[0]
 
 
@@ -51,10 +51,12 @@ def assert_same(found, wanted):
 
 def test_real_gradients_are_those_of_the_mean_loss(case):
     net, _, real = case
-    found, features = real_gradients(net, real, LABEL)
+    found, features = real_gradients(net, [real[:3], real], [2, LABEL])  # classes need not be equally large
     assert not any(g.requires_grad for g in found)
-    torch.testing.assert_close(found, reference.gradients(reference.ConvNet(net), real, LABEL), **CLOSE)
-    torch.testing.assert_close(features, net.embed(real).mean(0).flatten().detach(), **CLOSE)
+    for b, (images, label) in enumerate([(real[:3], 2), (real, LABEL)]):
+        wanted = reference.gradients(reference.ConvNet(net), images, label)
+        torch.testing.assert_close([g[b] for g in found], wanted, **CLOSE)
+        torch.testing.assert_close(features[b], net.embed(images).mean(0).flatten().detach(), **CLOSE)
 
 
 @pytest.mark.parametrize("distance", ["l2", "l1"])
@@ -89,17 +91,33 @@ def test_squared_l2_is_the_sum_of_squares_not_their_root(case):
 
 def test_feature_distances_are_those_of_separate_passes(case):
     net, patches, real = case
-    done = class_pass(net, patches, LABEL, [len(patches)], create_graph=False)
-    found = feature_distances(done.features, real_gradients(net, real, LABEL)[1], IPC)
+    done = group_pass(net, patches, image_labels([LABEL], [len(patches)]), [len(patches)], create_graph=False)
+    found = feature_distances(done.features[None], real_gradients(net, [real], [LABEL])[1], IPC)
     wanted = reference.feature_distances(net, patches, real, PER_IMAGE)
-    assert found.shape == (IPC - 1,)
-    torch.testing.assert_close(found, torch.tensor(wanted), **CLOSE)
+    assert found.shape == (1, IPC - 1)
+    torch.testing.assert_close(found[0], torch.tensor(wanted), **CLOSE)
+
+
+@pytest.mark.parametrize("distance", ["l2", "l1"])
+def test_classes_in_one_pass_are_matched_as_if_alone(case, distance):
+    net, patches, real = case
+    sizes, weights, labels = [[4, 12], [8, 8]], [[1.0, 0.5], [0.0, 2.0]], [LABEL, 0]
+    x = torch.cat([patches, patches.flip(0) * 0.5]).requires_grad_()
+    target, _ = real_gradients(net, [real, real[:2]], labels)
+    done = group_pass(net, x, image_labels(labels, [len(patches)] * 2), [4, 12, 8, 8], create_graph=True)
+    found = prefix_loss(done.gradients, sizes, weights, target, distance)
+    for b in range(2):
+        alone = group_pass(net, x[16 * b : 16 * (b + 1)], torch.full((16,), labels[b]), sizes[b], create_graph=True)
+        (wanted,) = prefix_loss(
+            alone.gradients, sizes[b : b + 1], weights[b : b + 1], [g[b:][:1] for g in target], distance
+        )
+        torch.testing.assert_close(found[b], wanted, **CLOSE)
 
 
 def test_hooks_are_removed_even_after_an_error(case):
     net, patches, _ = case
     with pytest.raises(RuntimeError):
-        class_pass(net, patches[:, :, :, :0], LABEL, [len(patches)], create_graph=False)
+        group_pass(net, patches[:, :, :, :0], image_labels([LABEL], [len(patches)]), [len(patches)], create_graph=False)
     assert not any(module._forward_hooks for module in net.modules())
 
 

@@ -128,7 +128,7 @@ def released_matching(data: ImageData, config: CondenseConfig, device: torch.dev
             stored,
             optimizer,
             [real.class_batch(c, LOOP, e) for c in range(CLASSES)],
-            lambda c, images, draws=draws: augment.apply(images[None], augment.row(draws, c))[0],
+            lambda c, images, draws=draws: augment.apply(images[None], augment.rows(draws, [c]))[0],
             real.normalize,
             factor=config.factor,
             distance=config.distance,
