@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from . import sources
+from .decoding import decode_images
 
 LAYOUTS = {
     "idc": "an IDC, MDC or DREAM file",
@@ -148,6 +149,8 @@ class _Row(io.BytesIO):
     def __str__(self) -> str:
         return self.name
 
+    read_bytes = io.BytesIO.getvalue  # as a `Path`
+
 
 def _read_parquet(path: Path, channels: int) -> Found:
     import pandas as pd
@@ -164,7 +167,7 @@ def _read_parquet(path: Path, channels: int) -> Found:
         columns = ", ".join(map(str, table.columns))
         raise ValueError(f"it holds {len(table)} rows of the columns {columns}: expected image and label")
     rows = [_Row(row, cell, image) for row, cell in enumerate(table[image])]
-    images = sources.decode_images(rows, mode="L" if channels == 1 else "RGB")
+    images = decode_images(rows, mode="L" if channels == 1 else "RGB")
     return Found("parquet", images, _tensor("labels", table[label].to_numpy()))
 
 
@@ -178,7 +181,7 @@ def _read_folder(path: Path, target: Target) -> Found:
     if not folders:
         raise ValueError(f"it holds neither class folders nor images_best.pt: expected {KNOWN}")
     numbers, said, classes = _class_numbers(names, target)
-    images = sources.decode_images([p for part in listing for p in part], mode="L" if len(target.mean) == 1 else "RGB")
+    images = decode_images([p for part in listing for p in part], mode="L" if len(target.mean) == 1 else "RGB")
     labels = torch.tensor(numbers).repeat_interleave(torch.tensor([len(part) for part in listing]))
     return Found("folder", images, labels, said=said, classes=classes)
 

@@ -4,19 +4,18 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from . import files
 from .config import check_count
 from .data import ImageData, from_arrays
+from .decoding import decode_images
 from .rng import generator
 
 CIFAR_STATISTICS = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}
@@ -213,49 +212,6 @@ def _decode_cached(cache: Path, listing: list, size: int | None, mode: str | Non
     except OSError as error:
         warnings.warn(f"the decoded images are not kept, the next load decodes them again: {error}", stacklevel=2)
     return tensors
-
-
-def decode_images(paths: Sequence[Path], size: int | None = None, mode: str | None = None) -> Tensor:
-    """Image files as one uint8 tensor (M, C, H, W), decoded on all cores.
-
-    `mode` "L" reads all as grey (C = 1), "RGB" all as colour; None takes grey files as grey, all others
-    as RGB. Raises ValueError for a file that is no image or has more than 8 bits per channel, and
-    naming two files where sizes or channels differ.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        images = list(pool.map(partial(_decode, size=size, mode=mode), paths))
-    for path, image in zip(paths, images, strict=True):
-        if image.shape != images[0].shape:
-            raise ValueError(
-                f"images differ: {paths[0]} is {_describe(images[0])}, {path} is {_describe(image)}; "
-                "make channels alike, and sizes too or load the folder with size=..."
-            )
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # (M, C, H, W)
-
-
-def _describe(image: np.ndarray) -> str:
-    height, width, channels = image.shape
-    return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
-
-
-def _decode(path: Path, size: int | None, mode: str | None) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            found = image.mode
-            image = image.convert(mode or ("L" if found in ("1", "L") else "RGB"))
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not a readable image: {error}") from None
-    if found[0] in "IF":
-        raise ValueError(f"{path} has more than 8 bits per pixel (mode {found}): convert it to 8 bits")
-    if size is not None:
-        image = _resize_and_crop(image, size)
-    return np.asarray(image).reshape(image.height, image.width, -1)
-
-
-def _resize_and_crop(image: Image.Image, size: int) -> Image.Image:
-    from torchvision.transforms import functional
-
-    return functional.center_crop(functional.resize(image, size), size)
 
 
 DOWNLOADS = {  # name: torchvision's class, where its files lie, mean and std
