@@ -44,7 +44,7 @@ cifar10: setup
 	@$(BIN)/python -m mdckit.results results/cifar10/result.json
 
 bench: setup
-	$(BIN)/python -m tests.benchmarks.inner_iteration
+	$(BIN)/python -m tests.benchmarks
 
 notebooks: setup
 	$(BIN)/python -m mdckit.notebooks refresh notebooks/*.ipynb

@@ -241,3 +241,43 @@ def released_network_update(net, optimizer, batches, augment) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+# --- evaluation
+
+
+class _Augmented(torch.utils.data.Dataset):
+    """Training images one by one, each augmented when it is asked for."""
+
+    def __init__(self, images: Tensor, labels: Tensor, augment):
+        self.images, self.labels, self.augment = images, labels, augment
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.augment(self.images[index]), self.labels[index]
+
+
+def released_evaluation(net, images: Tensor, labels: Tensor, tests, config, augment, mix) -> float:
+    """Train on images that come one by one through a DataLoader, and test once in the same way; percent right.
+
+    `augment(image)` returns one image, `mix(images)` a batch, its permutation and the share kept.
+    """
+    device = next(net.parameters()).device
+    optimizer = torch.optim.SGD(net.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    loader = torch.utils.data.DataLoader(_Augmented(images, labels, augment), config.batch, shuffle=True)
+    for _ in range(config.epochs):
+        for batch, target in loader:
+            batch, order, share = mix(batch.to(device))
+            target, logits = target.to(device), net(batch)
+            loss = share * F.cross_entropy(logits, target) + (1 - share) * F.cross_entropy(logits, target[order])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    net.eval()
+    right = 0
+    with torch.no_grad():
+        for batch, target in torch.utils.data.DataLoader(tests, config.batch):
+            right += (net(batch.to(device)).argmax(1).cpu() == target).sum().item()
+    return 100 * right / len(tests)
