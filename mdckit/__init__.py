@@ -5,6 +5,7 @@ from .baselines import Recipe, prefixes
 from .condense import Step, condense, condense_steps, condensed_sets, start
 from .condensed import CondensedSet, union
 from .config import CondenseConfig, TrainConfig
+from .cost import Estimate, estimate
 from .data import ImageData, from_arrays
 from .dynamics import Dynamics, record_dynamics
 from .evaluate import Result, evaluate, evaluate_many
@@ -19,6 +20,7 @@ __all__ = [
     "CondenseConfig",
     "CondensedSet",
     "Dynamics",
+    "Estimate",
     "ImageData",
     "Recipe",
     "Result",
@@ -32,6 +34,7 @@ __all__ = [
     "condense",
     "condense_steps",
     "condensed_sets",
+    "estimate",
     "evaluate",
     "evaluate_many",
     "from_arrays",

@@ -20,6 +20,7 @@ from .config import CondenseConfig
 from .data import ImageData
 from .lockstep import match_sets
 from .machine import pick_device, versions
+from .memory import require_memory
 from .networks import fresh_convnet
 from .progress import progress
 from .streams import RealImages
@@ -56,7 +57,8 @@ def condense(
 
     With `checkpoint` the run's state is written there after every outer loop, and a run that finds its own
     checkpoint goes on from it: on a CPU with as many threads, bit for bit. Raises ValueError for settings, data or a
-    checkpoint that do not go together and OSError where the checkpoint cannot be written, before any work.
+    checkpoint that do not go together, OSError where the checkpoint cannot be written and MemoryError where the run
+    would not fit, before any work.
 
     >>> from mdckit import baselines, load
     >>> config = CondenseConfig.preset("digits", "quick", ipc=2, outer=1, inner=1, width=8)
@@ -107,6 +109,7 @@ def condense_steps(
     """
     chosen = pick_device(device)
     state = start(data, recipes, config) if state is None else state
+    require_memory(data, recipes, config, chosen)
     return _run(data, recipes, config, chosen, state)
 
 

@@ -16,8 +16,6 @@ from .parallel import Pool
 from .rng import generator
 from .streams import RealImages
 
-LARGEST_PASS = {"cpu": 1_700_000}  # numbers in a first feature map: beyond, a pass drops out of a core's caches
-ANY_LARGEST_PASS = 2**26  # on accelerators: 256 MiB in float32, and some dozen such maps in a pass
 BLOCK = 16  # most classes whose real gradients a worker keeps at a time
 
 
@@ -67,6 +65,14 @@ def match_sets(
     return losses, distances
 
 
+def largest_pass(device: torch.device) -> int:
+    """Numbers in the first feature map of a pass of several classes, at most.
+
+    On a CPU more drop out of a core's caches; an accelerator takes 256 MiB in float32, and some dozen such maps.
+    """
+    return 1_700_000 if device.type == "cpu" else 2**26
+
+
 def _blocks(classes: int, workers: int) -> list[range]:
     """Consecutive classes, in as many blocks of at most `BLOCK` as keep all workers equally busy."""
     rounds = -(-classes // (workers * BLOCK))
@@ -79,8 +85,7 @@ def _parts(items: range, most: int) -> list[range]:
 
 def _passes(block: range, images: int, real: RealImages, config: CondenseConfig) -> list[range]:
     """The classes of a block, as many in each pass as the device likes, of so many images each."""
-    largest = LARGEST_PASS.get(real.device.type, ANY_LARGEST_PASS)
-    return _parts(block, max(1, largest // (images * config.width * real.data.shape[-1] ** 2)))
+    return _parts(block, max(1, largest_pass(real.device) // (images * config.width * real.data.shape[-1] ** 2)))
 
 
 Targets = tuple[list[Tensor], Tensor]  # of a block's classes: mean gradients (B, out, in, 3, 3), mean features (B, D)

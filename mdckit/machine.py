@@ -2,8 +2,11 @@
 
 import os
 import platform
+from contextlib import suppress
 from importlib import metadata
+from pathlib import Path
 
+import psutil
 import torch
 
 
@@ -27,6 +30,16 @@ def pick_device(name: str | None = None) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ValueError(f"device {name!r} asked, but this machine has {count} CUDA devices: use 'cpu'")
     return device
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be taken on `device`; on a CPU within the limit of the container, if there is one."""
+    if device.type != "cpu":
+        return torch.cuda.mem_get_info(device)[0]
+    free, group = psutil.virtual_memory().available, Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):  # no such file, or "max": no limit
+        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return free
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,87 @@
+"""What a condensation will cost, told before it runs."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice, pairwise
+
+import torch
+
+from .baselines import Recipe
+from .condense import condense_steps
+from .config import CondenseConfig
+from .data import ImageData
+from .machine import free_memory, pick_device
+from .memory import gigabytes, memory_needed, require_memory
+from .networks import fresh_convnet
+from .streams import RealImages
+from .training import train_step
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of a condensation on this machine: time measured, memory calculated."""
+
+    iterations: int  # outer x inner
+    iteration: float  # seconds of one, all sets together
+    pretraining: float  # seconds, of all outer loops together
+    memory: int  # bytes, at most
+    free: int  # bytes
+    device: str
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole run."""
+        return self.iterations * self.iteration + self.pretraining
+
+    def __str__(self) -> str:
+        left = str(timedelta(seconds=round(self.seconds)))
+        rate = f"{self.iterations:,} iterations of {self.iteration:.3g} s"
+        if self.pretraining:
+            rate += f" and {timedelta(seconds=round(self.pretraining))} of pretraining"
+        memory = f"up to {gigabytes(self.memory)} of {gigabytes(self.free)} free memory"
+        return f"about {left} ({rate}) and {memory} on {self.device}"
+
+
+def estimate(
+    data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig, *, device: str | None = None
+) -> Estimate:
+    """Measure one inner iteration of `condense` with the same arguments and tell the cost of the whole run.
+
+    Takes about three iterations. Errors are those of `condense`, MemoryError for a run that would not fit among them.
+
+    >>> from mdckit import baselines, load
+    >>> config = CondenseConfig.preset("digits", "quick", ipc=2, width=8)
+    >>> estimate(load("digits"), [baselines.mdc()], config).iterations
+    100
+    """
+    chosen = pick_device(device)
+    require_memory(data, recipes, config, chosen)
+    needed, free = memory_needed(data, recipes, config, chosen), free_memory(chosen)
+    short = config.replace(outer=1, inner=3, pretrain=0)
+    stamps = []
+    for _ in condense_steps(data, recipes, short, device=device):
+        stamps.append(_now(chosen))
+    iteration = min(after - before for before, after in pairwise(stamps))
+    pretraining = config.outer * _pretraining(data, config, chosen) if config.pretrain else 0.0
+    return Estimate(config.outer * config.inner, iteration, pretraining, needed, free, str(chosen))
+
+
+def _now(device: torch.device) -> float:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return time.perf_counter()
+
+
+def _pretraining(data: ImageData, config: CondenseConfig, device: torch.device) -> float:
+    """Seconds of the pretraining of one network, from its first three batches."""
+    net = fresh_convnet(data.shape, len(data.classes), config, config.seed, device=device)
+    optimizer = torch.optim.SGD(net.parameters(), config.net_lr)
+    batches = RealImages(data, config, device).pretraining(1)
+    stamps = []
+    for images, labels, random in islice(batches, 3):
+        train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random)
+        stamps.append(_now(device))
+    taken = (stamps[-1] - stamps[0]) / max(len(stamps) - 1, 1)
+    return taken * config.pretrain * -(-len(data.y_train) // config.net_batch)

@@ -1,0 +1,71 @@
+"""How much memory a condensation will take, known before it starts."""
+
+from collections.abc import Sequence
+
+import torch
+
+from .baselines import Recipe
+from .config import CondenseConfig
+from .data import ImageData
+from .lockstep import largest_pass
+from .machine import free_memory
+
+MAPS = 30  # first feature maps held at once while a pass is differentiated twice, with all smaller ones (measured)
+LIBRARIES = 2**27  # bytes of buffers that PyTorch and its kernels keep for themselves
+GROUP_COPIES = 6  # of each group's gradients: sums, differences and their derivatives
+
+
+def memory_needed(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig, device: torch.device) -> int:
+    """Bytes that a condensation adds to what the process holds before it: an estimate on the safe side.
+
+    The images and their momentum, and for every worker the largest pass: the feature maps of as many classes as share
+    it, or of one class if that is more, and the gradients of its groups.
+
+    >>> from mdckit import baselines, load
+    >>> config = CondenseConfig.preset("digits", "quick", ipc=2)
+    >>> memory_needed(load("digits"), [baselines.mdc()], config, torch.device("cpu")) > 2**20
+    True
+    """
+    channels, side, _ = data.shape
+    workers = min(torch.get_num_threads(), len(data.classes)) if device.type == "cpu" else 1
+    sizes = [recipe.ipc or config.ipc for recipe in recipes]
+    groups = max(len(recipe.weights(n, 1 if n > 1 else None)) for recipe, n in zip(recipes, sizes, strict=True))
+    pixels = sum(sizes) * len(data.classes) * channels * side**2
+    images = max(max(sizes) * config.factor**2, config.batch_real / 2)  # real ones are differentiated once only
+    numbers = max(images * config.width * (side + 4 * (channels == 1)) ** 2, largest_pass(device))
+    weights = 9 * config.width * (channels + (config.depth - 1) * config.width)
+    per_worker = MAPS * numbers + GROUP_COPIES * groups * weights
+    on_device = 0 if device.type == "cpu" else data.x_train.nbytes
+    return int(4 * (3 * pixels + workers * per_worker)) + on_device + LIBRARIES
+
+
+def require_memory(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig, device: torch.device) -> None:
+    """Raise MemoryError, with the nearest settings that fit, where a condensation would not fit into free memory."""
+    needed, free = memory_needed(data, recipes, config, device), free_memory(device)
+    if needed <= free:
+        return
+
+    def fits(changed: CondenseConfig) -> bool:
+        smaller = [r if r.ipc is None else Recipe(r.name, ipc=min(r.ipc, changed.ipc)) for r in recipes]
+        return memory_needed(data, smaller, changed, device) <= free
+
+    sizes, widths = range(config.ipc - 1, 0, -1), (config.width // 2, config.width // 4, config.width // 8)
+    nearest = [
+        next((f"{name} {value}" for value in values if value and fits(config.replace(**{name: value}))), None)
+        for name, values in (("ipc", sizes), ("width", widths))
+    ]
+    named = [way for way in nearest if way]
+    advice = "ask for " + " or ".join(named) if named else "free memory or ask for fewer recipes"
+    raise MemoryError(
+        f"ipc {config.ipc} at width {config.width} asked, which takes about {gigabytes(needed)} of memory where "
+        f"{gigabytes(free)} are free on {device}: {advice}"
+    )
+
+
+def gigabytes(count: int) -> str:
+    """Bytes in words.
+
+    >>> gigabytes(1_500_000_000)
+    '1.5 GB'
+    """
+    return f"{count / 1e9:.1f} GB"
