@@ -34,7 +34,7 @@ class NormReluPool(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        return _NormReluPool.apply(images, self.weight, self.bias, self.eps)
+        return _NormReluPool.apply(images.contiguous(), self.weight, self.bias, self.eps)
 
 
 class _NormReluPool(torch.autograd.Function):
@@ -50,7 +50,8 @@ class _NormReluPool(torch.autograd.Function):
     def backward(ctx, error: Tensor) -> tuple:
         x, weight, bias, y, mean, r = ctx.saved_tensors
         if not torch.is_grad_enabled():
-            return *_norm_backward(_spread(error, y), x, mean, r, weight, ctx.needs_input_grad[:3]), None
+            by_x, by_weight, by_bias = _norm_backward(_spread(error, y), x, mean, r, weight)
+            return by_x, by_weight.sum(0), by_bias.sum(0), None
         by_x = _Error.apply(error, x, weight, y, mean, r)
         if not any(ctx.needs_input_grad[1:3]):
             return by_x, None, None, None
@@ -64,8 +65,9 @@ class _Error(torch.autograd.Function):
     @staticmethod
     def forward(ctx, error: Tensor, x: Tensor, weight: Tensor, y: Tensor, mean: Tensor, r: Tensor) -> Tensor:
         of_y = _spread(error, y)
-        ctx.save_for_backward(of_y, x, weight, y, mean, r)
-        return _norm_backward(of_y, x, mean, r, weight)[0]
+        by_x, *sums = _norm_backward(of_y, x, mean, r, weight)
+        ctx.save_for_backward(of_y, x, weight, y, mean, r, *sums)
+        return by_x
 
     @staticmethod
     @once_differentiable
@@ -76,34 +78,41 @@ class _Error(torch.autograd.Function):
         By x it is r^2 gamma (-s x^ + 2 <e x^> <v x^> x^ - <v x^> (e - <e>) - <e x^> (v - <v>)),
         s = <e v> - <e> <v> - <e x^> <v x^>.
         """
-        e, x, weight, y, mean, r = ctx.saved_tensors
-        v = v.contiguous()
-        by_error = _halve(torch.ops.aten.threshold_backward(_norm_backward(v, x, mean, r, weight)[0], y, 0))
-        mean, r, gamma = mean[..., None, None], r[..., None, None], weight[:, None, None]
-        e_mean, v_mean = e.mean((2, 3), keepdim=True), v.mean((2, 3), keepdim=True)  # (P, width, 1, 1)
-        e_x = r * (_mean_product(e, x) - e_mean * mean)
-        v_x = r * (_mean_product(v, x) - v_mean * mean)
-        s = _mean_product(e, v) - e_mean * v_mean - e_x * v_x
-        scale = -r * r * gamma
+        e, x, weight, y, mean, r, e_x, e_mean = ctx.saved_tensors
+        v, pixels = v.contiguous(), x[0, 0].numel()
+        by_y, v_x, v_mean = _norm_backward(v, x, mean, r, weight)
+        by_error = _halve(torch.ops.aten.threshold_backward(by_y, y, 0))
+        sums = e_x, e_mean, v_x, v_mean, _product_sums(e, v)
+        e_x, e_mean, v_x, v_mean, e_v = (total / pixels for total in sums)
+        s = e_v - e_mean * v_mean - e_x * v_x
+        scale = -r * r * weight
         by_x, by_e, by_v = scale * r * (s - 2 * e_x * v_x), scale * v_x, scale * e_x
         constant = -(by_x * mean + by_e * e_mean + by_v * v_mean)
+        by_x, by_e, by_v, constant = (factor[:, :, None, None] for factor in (by_x, by_e, by_v, constant))
         gradient = torch.addcmul(constant, x, by_x).addcmul_(e, by_e).addcmul_(v, by_v)
-        by_weight = (r * s).sum((0, 2, 3)) * x[0, 0].numel() if ctx.needs_input_grad[2] else None
+        by_weight = (r * s).sum(0) * pixels if ctx.needs_input_grad[2] else None
         return by_error, gradient, by_weight, None, None, None
 
 
-def _norm_backward(error, x, mean, r, weight, mask=(True, False, False)) -> tuple:
+def _norm_backward(error: Tensor, x: Tensor, mean: Tensor, r: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The error of x from that of the norm's output e, and the sums of e x^ and of e over each channel, (P, width)."""
+    by_x, e_x, e_sum = _kernel(error, x, mean, r, weight, (True, True, True))
+    return by_x.view_as(x), e_x.view_as(mean), e_sum.view_as(mean)
+
+
+def _product_sums(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of the products over each channel, (P, width): e x^ of the kernel where x^ is x."""
+    zero, one = a.new_zeros(a.shape[:2]), a.new_ones(a.shape[:2])
+    return _kernel(a, b, zero, one, one[0], (False, True, False))[1].view_as(zero)
+
+
+def _kernel(error, x, mean, r, weight, wanted) -> tuple:
+    # To the kernel the channels of all images are those of one image, so that what it gives as the gradients of
+    # gamma and beta are sums over each channel of each image.
     count, width, height, breadth = x.shape
-    sizes = (count, width, height * breadth, width)
-    return torch.ops.aten.native_group_norm_backward(error, x, mean, r, weight, *sizes, mask)
-
-
-def _mean_product(a: Tensor, b: Tensor) -> Tensor:
-    """Mean of the product over each channel, (P, width, 1, 1), without a product in memory."""
-    count, width, height, breadth = a.shape
-    rows = count * width, height * breadth
-    total = torch.bmm(a.reshape(rows).unsqueeze(1), b.reshape(rows).unsqueeze(2))
-    return total.view(count, width, 1, 1) / (height * breadth)
+    sizes = 1, count * width, height * breadth
+    given = error.view(sizes), x.view(sizes), mean.view(1, -1), r.view(1, -1), weight.repeat(count)
+    return torch.ops.aten.native_group_norm_backward(*given, *sizes, sizes[1], wanted)
 
 
 def _halve(images: Tensor) -> Tensor:
@@ -114,12 +123,13 @@ def _halve(images: Tensor) -> Tensor:
 
 
 def _spread(error: Tensor, y: Tensor) -> Tensor:
-    """The transpose of `_halve` to the size of y, and that of ReLU: a quarter for every pixel where y > 0."""
-    count, width, height, breadth = y.shape
-    wide = (error * 0.25).repeat_interleave(2, -1)
-    if (height, breadth) != (2 * error.shape[-2], wide.shape[-1]):
-        full = torch.zeros_like(y)
-        full[..., : 2 * error.shape[-2], : wide.shape[-1]] = wide.repeat_interleave(2, -2)
-        return torch.ops.aten.threshold_backward(full, y, 0)
-    pairs = (count, width, height // 2, 2, breadth)  # rows in pairs, so that no copy of the spread error is needed
-    return torch.ops.aten.threshold_backward(wide.unsqueeze(3).expand(pairs), y.view(pairs), 0).view_as(y)
+    """The transpose of `_halve` to the size of y, and that of ReLU: a quarter for every pixel where y > 0.
+
+    A row of errors makes two rows of pixels at once, by a matrix product: faster than copying numbers one by one.
+    """
+    height, width = error.shape[-2:]
+    pair = torch.eye(width, dtype=y.dtype, device=y.device).mul_(0.25).repeat_interleave(2, 1).repeat(1, 2)
+    full = (error.reshape(-1, width) @ pair).view(*error.shape[:2], 2 * height, 2 * width)
+    if full.shape != y.shape:
+        full = F.pad(full, (0, y.shape[-1] - 2 * width, 0, y.shape[-2] - 2 * height))
+    return torch.ops.aten.threshold_backward(full, y, 0)

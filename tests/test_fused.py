@@ -46,6 +46,16 @@ def test_second_derivatives_by_images_errors_and_weights_are_those_of_the_three_
     torch.testing.assert_close(*found)
 
 
+def test_images_need_not_lie_in_order_in_memory():
+    block, modules, images = both((2, 3, 4, 6))
+    found = []
+    for net in (block, modules):
+        turned = images.detach().transpose(2, 3).requires_grad_()
+        (gradient,) = torch.autograd.grad(net(turned).square().sum(), turned, create_graph=True)
+        found.append(torch.autograd.grad(gradient.square().sum(), turned))
+    torch.testing.assert_close(*found)
+
+
 def test_second_derivatives_are_those_of_finite_differences():
     block, _, images = both((2, 3, 4, 4))
     assert torch.autograd.gradgradcheck(lambda x: block(x), (images.detach().requires_grad_(),))
