@@ -24,7 +24,7 @@ from mdckit.streams import RealImages
 from mdckit.subsets import SubsetState
 from mdckit.training import train_step
 from tests import reference
-from tests.benchmarks.measure import Row, ceilings, compare, demand, shares
+from tests.benchmarks.measure import Row, ceilings, compare, demand, shares, total
 
 COLOUR, GREY = (3, 32, 32), (1, 28, 28)
 SHAPES = {
@@ -39,14 +39,14 @@ def inner_iteration(shape: str, asked: float, repeats: int, device: torch.device
     size, config = SHAPES[shape]
     config = config.replace(outer=LOOP, inner=10**6)
     data, recipe = random_data(size), baselines.mdc()
-    sides = {"released": released(data, config, device), "mdckit": ours(data, [recipe], config, device)}
-    row = compare(f"inner iteration, {shape} shapes", asked, as_work(sides), repeats, device)
     apart = partial(released, data, config, device)
-    parts = {
+    sides = {
         "matching": {"released": apart(update=False), "mdckit": matching(data, config, device)},
         "network update": {"released": apart(match=False), "mdckit": update(data, config, device)},
     }
-    more = {name: compare(name, 0, as_work(part), repeats, device).record() for name, part in parts.items()}
+    parts = {name: compare(name, 0, as_work(part), repeats, device) for name, part in sides.items()}
+    row = total(f"inner iteration, {shape} shapes", asked, list(parts.values()))
+    more = {name: part.record() for name, part in parts.items()}
     if device.type == "cpu":
         more |= roofline(data, recipe, config, device, row.seconds["mdckit"])
     return replace(row, more=more)

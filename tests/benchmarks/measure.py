@@ -4,14 +4,15 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Row:
     fast: str
     asked: float  # ratio
     ratios: tuple[float, ...]
+    each: dict[str, list[float]]  # seconds of each repetition by side
     seconds: dict[str, float]  # median by side
     peak: dict[str, float]  # MiB by side
     more: dict = field(default_factory=dict)
@@ -49,10 +51,25 @@ def compare(name: str, asked: float, sides: Mapping[str, Callable], repeats: int
             taken, peak = measured(work, device)
             seconds[side].append(taken)
             peaks[side].append(peak)
-    slow, fast = sides
-    ratios = tuple(a / b for a, b in zip(seconds[slow][1:], seconds[fast][1:], strict=True))
-    medians = {side: statistics.median(values[1:]) for side, values in seconds.items()}
-    return Row(name, slow, fast, asked, ratios, medians, {side: max(values[1:]) for side, values in peaks.items()})
+    each = {side: values[1:] for side, values in seconds.items()}
+    return _row(name, asked, each, {side: max(values[1:]) for side, values in peaks.items()})
+
+
+def total(name: str, asked: float, parts: Sequence[Row]) -> Row:
+    """The row of parts that are done one after the other, repetition by repetition."""
+    slow, fast = parts[0].slow, parts[0].fast
+    each = {
+        side: [sum(times) for times in zip(*(part.each[side] for part in parts), strict=True)] for side in (slow, fast)
+    }
+    return _row(name, asked, each, {side: max(part.peak[side] for part in parts) for side in each})
+
+
+def _row(name: str, asked: float, each: Mapping[str, list[float]], peak: dict[str, float]) -> Row:
+    slow, fast = each
+    ratios = tuple(a / b for a, b in zip(each[slow], each[fast], strict=True))
+    return Row(
+        name, slow, fast, asked, ratios, dict(each), {side: statistics.median(each[side]) for side in each}, peak
+    )
 
 
 def measured(work: Callable, device: torch.device) -> tuple[float, float]:
@@ -84,31 +101,35 @@ def ceilings(device: torch.device) -> dict[str, float]:
     return {"gflops": 2 * 3072**3 / product / 1e9, "gbytes": 2 * source.nbytes / copy / 1e9}
 
 
-class _Traffic(TorchDispatchMode):
-    """Sums the bytes of the tensors that operations read and write, those that only look at memory left out."""
+class _Demand(TorchDispatchMode):
+    """Sums the floating-point operations of convolutions and matrix products, and the bytes of the tensors that all
+    operations read and write, those that only look at memory left out.
+    """
 
     def __init__(self):
         super().__init__()
-        self.bytes = 0
+        self.flop, self.bytes = 0, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         found = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.flop += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=found)
         if not func.is_view:
-            tensors = [*torch.utils._pytree.tree_leaves((args, kwargs)), *torch.utils._pytree.tree_leaves(found)]
+            tensors = [*tree_leaves((args, kwargs)), *tree_leaves(found)]
             self.bytes += sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor))
         return found
 
 
 def demand(work: Callable) -> dict[str, float]:
     """GFLOP of convolutions and matrix products, and GB that all operations read and write, of single-threaded work."""
-    with _Traffic() as traffic, FlopCounterMode(display=False) as flops:
+    with _Demand() as counted:
         work()
-    return {"gflop": flops.get_total_flops() / 1e9, "gbyte": traffic.bytes / 1e9}
+    return {"gflop": counted.flop / 1e9, "gbyte": counted.bytes / 1e9}
 
 
 def shares(work: Callable) -> dict[str, float]:
     """Share of the time of single-threaded work by kind of operation; the rest is Python and PyTorch's bookkeeping."""
-    with profile(activities=[ProfilerActivity.CPU]) as found:
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as found:
         begin = time.perf_counter()
         work()
         total = time.perf_counter() - begin
