@@ -1,10 +1,9 @@
-"""Image files as one tensor, decoded on all cores: plain JPEG files by torchvision's decoder, all others by Pillow."""
+"""Image files as one tensor: plain JPEG by torchvision's decoder, all others by Pillow, large ones on all cores."""
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,34 +12,40 @@ from PIL import Image
 from torch import Tensor
 
 CHUNK = 64  # files a thread takes at a time: handing small files over one by one costs more than decoding them
+SMALL = 2**16  # bytes of pixels: threads that decode less than that spend their time waiting for each other
 
 
 def decode_images(paths: Sequence[Path], size: int | None = None, mode: str | None = None) -> Tensor:
-    """Image files as one uint8 tensor (M, C, H, W), decoded on all cores.
+    """Image files as one uint8 tensor (M, C, H, W), large ones decoded on all cores.
 
     `mode` "L" reads all as grey (C = 1), "RGB" all as colour; None takes grey files as grey, all others
     as RGB. Raises ValueError for a file that is no image or has more than 8 bits per channel, and
     naming two files where sizes or channels differ.
     """
-    chunks = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        images = list(chain.from_iterable(pool.map(partial(_decode_all, size=size, mode=mode), chunks)))
+    first = _decode(paths[0], size, mode)
+    chunks = [paths[begin : begin + CHUNK] for begin in range(0, len(paths), CHUNK)]
+    with ThreadPoolExecutor(1 if first.nbytes < SMALL else os.cpu_count()) as pool:
+        decode = partial(_decode_chunk, like=first, example=paths[0], size=size, mode=mode)
+        return torch.from_numpy(np.concatenate(list(pool.map(decode, chunks))))
+
+
+def _decode_chunk(
+    paths: Sequence[Path], like: np.ndarray, example: Path, size: int | None, mode: str | None
+) -> np.ndarray:
+    """Some files as one array (m, C, H, W); `like` is the image that all others must be like."""
+    images = [_decode(path, size, mode) for path in paths]
     for path, image in zip(paths, images, strict=True):
-        if image.shape != images[0].shape:
+        if image.shape != like.shape:
             raise ValueError(
-                f"images differ: {paths[0]} is {_describe(images[0])}, {path} is {_describe(image)}; "
+                f"images differ: {example} is {_describe(like)}, {path} is {_describe(image)}; "
                 "make channels alike, and sizes too or load the folder with size=..."
             )
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # (M, C, H, W)
+    return np.stack([image.transpose(2, 0, 1) for image in images])
 
 
 def _describe(image: np.ndarray) -> str:
     height, width, channels = image.shape
     return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
-
-
-def _decode_all(paths: Sequence[Path], size: int | None, mode: str | None) -> list[np.ndarray]:
-    return [_decode(path, size, mode) for path in paths]
 
 
 def _decode(path: Path, size: int | None, mode: str | None) -> np.ndarray:
