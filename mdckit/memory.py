@@ -1,6 +1,7 @@
 """How much memory a condensation will take, known before it starts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -46,7 +47,7 @@ def require_memory(data: ImageData, recipes: Sequence[Recipe], config: CondenseC
         return
 
     def fits(changed: CondenseConfig) -> bool:
-        smaller = [r if r.ipc is None else Recipe(r.name, ipc=min(r.ipc, changed.ipc)) for r in recipes]
+        smaller = [r if r.ipc is None else replace(r, ipc=min(r.ipc, changed.ipc)) for r in recipes]
         return memory_needed(data, smaller, changed, device) <= free
 
     sizes, widths = range(config.ipc - 1, 0, -1), (config.width // 2, config.width // 4, config.width // 8)

@@ -11,8 +11,8 @@ import torch
 class Pool(ThreadPoolExecutor):
     """`size` threads in which every operation of PyTorch stays on one core.
 
-    The networks here are small: two operations at a time on a core each are faster than one operation on two,
-    and what is computed in the pool does not depend on the number of cores.
+    The networks here are small: two operations at a time on a core each are faster than one operation on two. A piece
+    of work does not depend on the number of cores, but how many pieces a caller makes may, and so the last digits.
     """
 
     def __init__(self, size: int):

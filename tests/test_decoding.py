@@ -46,10 +46,12 @@ def test_jpeg_files_of_other_colours_are_converted_by_pillow(tmp_path, stored, a
     assert np.array_equal(decode_images([path], mode=asked)[0].permute(1, 2, 0), by_pillow(path, asked or "RGB"))
 
 
-def test_more_files_than_a_thread_takes_at_a_time_keep_their_order(tmp_path):
+@pytest.mark.parametrize("side", [8, 160])  # small files are left to one thread
+def test_more_files_than_a_thread_takes_at_a_time_keep_their_order(tmp_path, side):
+    assert (side * side * 3 >= decoding.SMALL) == (side == 160)
     paths = [tmp_path / f"{i}.jpg" for i in range(2 * decoding.CHUNK + 3)]
     for i, path in enumerate(paths):
-        Image.new("L", (8, 8), i).save(path)
+        Image.new("RGB", (side, side), (i, i, i)).save(path)
     assert decode_images(paths)[:, 0, 0, 0].tolist() == list(range(len(paths)))
 
 

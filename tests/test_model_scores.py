@@ -5,15 +5,10 @@ import copy
 import pytest
 import reference_scores as reference
 import torch
+from test_scores import equals
 
 from mdckit import CondensedSet, model_scores
 from mdckit.config import TrainConfig
-
-
-def equals(score, wanted):
-    assert score.values.dtype == torch.float64
-    torch.testing.assert_close(score.values, torch.tensor(wanted, dtype=torch.float64), rtol=1e-12, atol=1e-12)
-
 
 CONFIG = TrainConfig(epochs=3, batch=4, lr=0.1, augment="color", evaluations=1, width=3, depth=1)
 
