@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -118,15 +117,14 @@ def _match_classes(net, real, recipe, s: SetState, config, draws, classes: range
     histories = [s.subsets[c if recipe.class_wise else 0] for c in classes]
     weights = [recipe.weights(ipc, history.mls(t) if recipe.adaptive else None) for history in histories]
     sizes = [matching.group_sizes(list(of_class), config.factor**2) for of_class in weights]
+    weights = patches.new_tensor([list(of_class.values()) for of_class in weights])  # (B, G)
     labels = matching.image_labels(classes, [patches.shape[1]] * len(classes), stored.device)
-    done = matching.group_pass(net, patches.flatten(0, 1), labels, list(chain(*sizes)), create_graph=True)
-    weights = [list(of_class.values()) for of_class in weights]
-    losses = matching.prefix_loss(done.gradients, sizes, weights, target[0], config.distance)
-    (pixels,) = torch.autograd.grad(losses.sum(), stored)
+    done = matching.match_prefixes(net, patches.flatten(0, 1), labels, weights, target[0], sizes, config.distance)
+    (pixels,) = torch.autograd.grad(patches, stored, done.by_images.view_as(patches))
     for of_class, history in zip(pixels, histories, strict=True):
         of_class[: history.frozen(t)] = 0
     features = done.features.unflatten(0, (len(classes), -1))
-    return Match(pixels, losses.detach(), matching.feature_distances(features, target[1], ipc))
+    return Match(pixels, done.losses, matching.feature_distances(features, target[1], ipc))
 
 
 @torch.no_grad()

@@ -5,9 +5,10 @@ gradient of a prefix is the size-weighted mean of its groups' gradients: one gro
 MDC, one per stored image for all prefixes at once. For the same reason any number B of classes can share a pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
 
-@dataclass(frozen=True)
-class GroupPass:
+class GroupPass(NamedTuple):
     """What one forward and backward pass of groups of images gives."""
 
     gradients: list[Tensor]  # per convolution (groups, out, in, 3, 3): gradient of the summed cross-entropy
@@ -70,13 +70,16 @@ def _weight_gradient(conv: nn.Conv2d, inputs: Tensor, error: Tensor) -> Tensor:
     )  # (out, in, 3, 3)
 
 
-def real_gradients(net: nn.Module, images: Sequence[Tensor], labels: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+def real_gradients(
+    net: nn.Module, images: Sequence[Tensor], labels: Sequence[int], run: Callable[..., GroupPass] = group_pass
+) -> tuple[list[Tensor], Tensor]:
     """Mean gradient per convolution (B, out, in, 3, 3) and mean features (B, D) of B classes' real images.
 
-    `images` are one class's (P, C, H, W) each, `labels` the classes. No graph is kept.
+    `images` are one class's (P, C, H, W) each, `labels` the classes; `run` is `group_pass`, compiled or not. No graph
+    is kept.
     """
     sizes, device = [len(of_class) for of_class in images], images[0].device
-    done = group_pass(net, torch.cat(list(images)), image_labels(labels, sizes, device), sizes, create_graph=False)
+    done = run(net, torch.cat(list(images)), image_labels(labels, sizes, device), sizes=sizes, create_graph=False)
     counts = torch.tensor(sizes, device=device)[:, None, None, None, None]
     means = torch.stack([features.mean(0) for features in done.features.split(sizes)])
     return [g / counts for g in done.gradients], means
@@ -100,10 +103,35 @@ def group_sizes(prefixes: Sequence[int], per_image: int) -> list[int]:
     return [(n - before) * per_image for before, n in zip([0, *prefixes[:-1]], prefixes, strict=True)]
 
 
+class Matched(NamedTuple):
+    """What matching B classes of a set gives."""
+
+    losses: Tensor  # (B,)
+    by_images: Tensor  # (P, C, H, W), gradient of the losses by the images
+    features: Tensor  # (P, D)
+
+
+def match_prefixes(
+    net: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    real: Sequence[Tensor],
+    sizes: Sequence[Sequence[int]],
+    distance: str,
+) -> Matched:
+    """The `prefix_loss` of images (P, C, H, W) with `labels` (P,), class after class, and where it moves them."""
+    images = images.detach().requires_grad_()
+    done = group_pass(net, images, labels, list(chain(*sizes)), create_graph=True)
+    losses = prefix_loss(done.gradients, sizes, weights, real, distance)
+    (by_images,) = torch.autograd.grad(losses.sum(), images)
+    return Matched(losses.detach(), by_images, done.features)
+
+
 def prefix_loss(
     gradients: Sequence[Tensor],
     sizes: Sequence[Sequence[int]],
-    weights: Sequence[Sequence[float]],
+    weights: Tensor | Sequence[Sequence[float]],
     real: Sequence[Tensor],
     distance: str,
 ) -> Tensor:
@@ -117,7 +145,7 @@ def prefix_loss(
     for of_groups, target in zip(gradients, real, strict=True):
         prefixes = of_groups.unflatten(0, counts.shape[:2]).cumsum(1) / counts  # (B, G, out, in, 3, 3)
         total = total + gradient_distance(prefixes, target[:, None], distance)
-    return (total * total.new_tensor(weights)).sum(1)
+    return (total * torch.as_tensor(weights, dtype=total.dtype, device=total.device)).sum(1)
 
 
 def gradient_distance(a: Tensor, b: Tensor, distance: str) -> Tensor:
