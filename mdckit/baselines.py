@@ -1,5 +1,6 @@
 """Recipes: what makes a condensed set MDC, a baseline, or a row of the ablation."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -16,11 +17,14 @@ class Recipe:
     """What one set learns: the loss on all of its images, plus losses on prefixes of it.
 
     `subsets` "none" adds none (IDC), "rate" adds the MLS (MDC Eq. 8 and 9), "largest" the subset with the largest
-    feature distance, "all" the mean over every proper prefix (MDC Eq. 3). `ipc` None means the config's; `start` is
-    the first real image of the initialisation, in stored images. Raises ValueError for an unknown rule.
+    feature distance, "all" a mean over every proper prefix (MDC Eq. 3), in which that of n images counts
+    ``n ** -decay``. `ipc` None means the config's; `start` is the first real image of the initialisation, in stored
+    images. Raises ValueError for an unknown rule or a decay that is no finite number.
 
     >>> Recipe("all_prefixes", subsets="all").weights(3, mls=None)
     {1: 0.5, 2: 0.5, 3: 1.0}
+    >>> Recipe("small_first", subsets="all", decay=1).weights(4, mls=None)
+    {1: 0.5454..., 2: 0.2727..., 3: 0.1818..., 4: 1.0}
     """
 
     name: str
@@ -29,12 +33,15 @@ class Recipe:
     subsets: Literal["none", "rate", "largest", "all"] = "none"
     freeze: Freeze = "released"
     class_wise: bool = False
+    decay: float = 0.0
 
     def __post_init__(self):
         if self.subsets not in SUBSET_RULES:
             raise ValueError(f"unknown subset rule {self.subsets!r}: choose one of {', '.join(SUBSET_RULES)}")
         if self.freeze not in ("released", "paper", "none"):
             raise ValueError(f"unknown freeze {self.freeze!r}: choose one of released, paper, none")
+        if isinstance(self.decay, bool) or not isinstance(self.decay, int | float) or not math.isfinite(self.decay):
+            raise ValueError(f"decay {self.decay!r} asked: give a finite number, 0 for equal weights")
         check_count("start", self.start, 0)
         if self.ipc is not None:
             check_count("ipc", self.ipc)
@@ -47,7 +54,8 @@ class Recipe:
     def weights(self, ipc: int, mls: int | None) -> dict[int, float]:
         """Weight of every prefix in the loss, ascending; the whole set always has 1."""
         if self.subsets == "all":
-            return dict.fromkeys(range(1, ipc), 1 / max(ipc - 1, 1)) | {ipc: 1.0}
+            shares = {n: n**-self.decay for n in range(1, ipc)}
+            return {n: share / sum(shares.values()) for n, share in shares.items()} | {ipc: 1.0}
         return ({mls: 1.0} if mls is not None else {}) | {ipc: 1.0}
 
     def subset_state(self, period: int) -> SubsetState:
@@ -61,9 +69,9 @@ def mdc(**changes) -> Recipe:
     return Recipe(**({"name": "mdc", "subsets": "rate"} | changes))
 
 
-def all_prefixes() -> Recipe:
-    """The losses of all prefixes at once, each with weight 1/(N-1) (MDC Eq. 3, from one forward pass)."""
-    return Recipe("all_prefixes", subsets="all")
+def all_prefixes(**changes) -> Recipe:
+    """The losses of all prefixes at once, from one forward pass (MDC Eq. 3); a `decay` above 0 favours small ones."""
+    return Recipe(**({"name": "all_prefixes", "subsets": "all"} | changes))
 
 
 def baseline_c() -> Recipe:

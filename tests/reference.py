@@ -60,12 +60,15 @@ def subset_loss(net, images: Tensor, label: int, real: list[Tensor], distance: s
     return whole + whole_loss(net, images[:patches], label, real, distance)
 
 
-def all_prefix_loss(net, images: Tensor, label: int, real: list[Tensor], distance: str, per_image: int) -> Tensor:
-    """The whole set and the mean of all its proper prefixes, as N passes."""
+def all_prefix_loss(
+    net, images: Tensor, label: int, real: list[Tensor], distance: str, per_image: int, decay: float
+) -> Tensor:
+    """The whole set and the mean of all its proper prefixes, in which n images count n^-decay, as N passes."""
     ipc = len(images) // per_image
     total = whole_loss(net, images, label, real, distance)
     for n in range(1, ipc):
-        total = total + whole_loss(net, images[: n * per_image], label, real, distance) / (ipc - 1)
+        share = n**-decay / sum(m**-decay for m in range(1, ipc))
+        total = total + share * whole_loss(net, images[: n * per_image], label, real, distance)
     return total
 
 

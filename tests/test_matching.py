@@ -4,6 +4,7 @@ import pytest
 import reference
 import torch
 
+from mdckit.baselines import all_prefixes
 from mdckit.config import CondenseConfig
 from mdckit.lockstep import image_step
 from mdckit.matching import feature_distances, group_pass, group_sizes, image_labels, prefix_loss, real_gradients
@@ -71,9 +72,11 @@ class TestLoss:
         wanted = expected(*case, lambda *a: reference.subset_loss(*a, distance, subset * PER_IMAGE))
         assert_same(found, wanted)
 
-    def test_a_group_per_image_gives_all_prefixes(self, case, distance):
-        found = matched(*case, [1, 2, 3, 4], [1 / 3, 1 / 3, 1 / 3, 1.0], distance)
-        assert_same(found, expected(*case, lambda *a: reference.all_prefix_loss(*a, distance, PER_IMAGE)))
+    @pytest.mark.parametrize("decay", [0, 1])
+    def test_a_group_per_image_gives_all_prefixes(self, case, distance, decay):
+        weights = list(all_prefixes(decay=decay).weights(IPC, mls=None).values())
+        found = matched(*case, [1, 2, 3, 4], weights, distance)
+        assert_same(found, expected(*case, lambda *a: reference.all_prefix_loss(*a, distance, PER_IMAGE, decay)))
 
     def test_a_prefix_without_weight_adds_nothing(self, case, distance):
         found = matched(*case, [2, IPC], [0.0, 1.0], distance)
