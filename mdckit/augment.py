@@ -150,12 +150,3 @@ def cutmix(images: Tensor, chance: float, random: torch.Generator) -> tuple[Tens
     order = order.to(images.device)
     mixed[:, :, top:bottom, left:right] = images[order, :, top:bottom, left:right]
     return mixed, order, 1 - (bottom - top) * (right - left) / (height * width)
-
-
-def mixed_cross_entropy(logits: Tensor, labels: Tensor, pasted: Tensor, share: float) -> Tensor:
-    """Mean cross-entropy of images that `cutmix` returned; `pasted` are the labels of what was pasted into each.
-
-    That is ``share * CE(labels) + (1 - share) * CE(pasted)``.
-    """
-    loss = F.cross_entropy(logits, labels)
-    return loss if share == 1 else share * loss + (1 - share) * F.cross_entropy(logits, pasted)

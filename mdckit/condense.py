@@ -18,7 +18,7 @@ from .checkpoint import RunState, SetState, load_checkpoint, save_checkpoint
 from .condensed import CondensedSet
 from .config import CondenseConfig
 from .data import ImageData
-from .lockstep import match_sets
+from .lockstep import Passes, match_sets
 from .machine import pick_device, versions
 from .memory import require_memory
 from .networks import fresh_convnet
@@ -116,28 +116,32 @@ def condense_steps(
 def _run(data, recipes, config, device, state) -> Iterator[Step]:
     for s in state.sets.values():
         s.images, s.velocity = s.images.to(device), s.velocity.to(device)
-    real = RealImages(data, config, device)
+    real, passes = RealImages(data, config, device), Passes.of(config)
     with parallel.cores(device) as pool:
         for t in range(state.outer + 1, config.outer + 1):
             net = fresh_convnet(data.shape, len(data.classes), config, config.seed, "network", t, device=device)
             optimizer = torch.optim.SGD(
                 net.parameters(), config.net_lr, momentum=config.net_momentum, weight_decay=config.net_weight_decay
             )
-            for images, labels, random in real.pretraining(t):
-                train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random, pool)
+            _update(net, optimizer, real.pretraining(t), config, pool, passes)
             for s in state.sets.values():
                 s.images.clamp_(0, 1)
             loop = _Loop(recipes)
             for e in range(1, config.inner + 1):
-                loss, distances = match_sets(net, real, recipes, state, config, t, e, pool)
-                for images, labels, random in real.network_batches(t, e):
-                    train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random, pool)
+                loss, distances = match_sets(net, real, recipes, state, config, t, e, pool, passes)
+                _update(net, optimizer, real.network_batches(t, e), config, pool, passes)
                 loop.add(loss, distances)
                 mls = {r.name: [h.mls(t) for h in state.sets[r.name].subsets] for r in recipes}
                 frozen = {r.name: [h.frozen(t) for h in state.sets[r.name].subsets] for r in recipes}
                 if e == config.inner:
                     loop.end(state, t)
                 yield Step(t, e, e == config.inner, loss, mls, frozen, state)
+
+
+def _update(net, optimizer, batches, config, pool, passes) -> None:
+    for images, labels, random in batches:
+        settings = config.net_augment, config.net_cutmix, random, pool, passes.loss_gradients
+        train_step(net, optimizer, images, labels, *settings)
 
 
 class _Loop:

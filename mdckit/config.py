@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 OPERATIONS = ("flip", "color", "crop", "scale", "rotate", "cutout")
 NORMS = ("instance", "batch", "none")
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class CondenseConfig:
     net_cutmix: float = 0.5  # probability
     pretrain: int = 0  # epochs on the real images before the first matching step
     seed: int = 0
+    compile: bool = False  # torch.compile every pass: minutes at the start, faster from then on
+    precision: Precision = "float32"  # what convolutions read; "bfloat16" pays where the machine has it
 
     def __post_init__(self):
         _positive(self, "ipc", "factor", "outer", "inner", "period", "reference_size", "batch_real")
@@ -55,6 +58,8 @@ class CondenseConfig:
         _operations(self, "augment", "net_augment")
         _choice("distance", self.distance, ("l2", "l1"))
         _choice("norm", self.norm, NORMS)
+        _choice("precision", self.precision, ("float32", "bfloat16"))
+        _choice("compile", self.compile, (False, True))
         if self.norm == "batch":
             raise ValueError(
                 "norm 'batch' asked for condensation, where images must not depend on each other: "

@@ -34,7 +34,7 @@ class NormReluPool(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        return _NormReluPool.apply(images.contiguous(), self.weight, self.bias, self.eps)
+        return _NormReluPool.apply(images.to(self.weight.dtype).contiguous(), self.weight, self.bias, self.eps)
 
 
 class _NormReluPool(torch.autograd.Function):

@@ -1,21 +1,39 @@
 """One matching step of many sets side by side: shared real gradients, a pixel gradient for each set."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from . import augment, formation, matching
+from . import augment, formation, matching, training
 from .baselines import Recipe
 from .checkpoint import RunState, SetState
+from .compiled import Compiled
 from .config import CondenseConfig
 from .parallel import Pool
 from .rng import generator
 from .streams import RealImages
 
 BLOCK = 16  # most classes whose real gradients a worker keeps at a time
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The functions that run the network while sets are condensed, as they are or compiled."""
+
+    group_pass: Callable = matching.group_pass
+    match_prefixes: Callable = matching.match_prefixes
+    loss_gradients: Callable = training.loss_gradients
+
+    @classmethod
+    def of(cls, config: CondenseConfig) -> Self:
+        """Those that the configuration asks for."""
+        wrap = Compiled if config.compile else lambda function: function
+        return cls(**{f.name: partial(wrap(f.default), precision=config.precision) for f in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,7 @@ def match_sets(
     t: int,
     e: int,
     pool: Pool,
+    passes: Passes,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Match every set against the same real images and network in iteration e of loop t, and step its pixels.
 
@@ -47,11 +66,8 @@ def match_sets(
 
     def match_block(block: range) -> dict[str, Match]:
         replica = copy.deepcopy(net).requires_grad_(False)  # only pixels are moved here
-        targets = _real_targets(replica, real, config, draws, block, t, e)
-        return {
-            recipe.name: _match_set(replica, real, recipe, state.sets[recipe.name], config, draws, block, t, targets)
-            for recipe in recipes
-        }
+        matching_of_block = _Block(replica, real, config, draws, t, e, passes, block)
+        return matching_of_block.match([(recipe, state.sets[recipe.name]) for recipe in recipes])
 
     found = list(pool.map(match_block, _blocks(classes, pool.size)))
     losses, distances = {}, {}
@@ -82,49 +98,72 @@ def _parts(items: range, most: int) -> list[range]:
     return [items[first : first + most] for first in range(0, len(items), most)]
 
 
-def _passes(block: range, images: int, real: RealImages, config: CondenseConfig) -> list[range]:
-    """The classes of a block, as many in each pass as the device likes, of so many images each."""
-    return _parts(block, max(1, largest_pass(real.device) // (images * config.width * real.data.shape[-1] ** 2)))
+Targets = tuple[list[Tensor], Tensor]  # of some classes: mean gradients (B, out, in, 3, 3), mean features (B, D)
 
 
-Targets = tuple[list[Tensor], Tensor]  # of a block's classes: mean gradients (B, out, in, 3, 3), mean features (B, D)
+@dataclass(frozen=True)
+class _Block:
+    """The matching of a block of classes in one inner iteration, by one worker."""
 
+    net: nn.Module
+    real: RealImages
+    config: CondenseConfig
+    draws: augment.Draw
+    t: int
+    e: int
+    passes: Passes
+    classes: range
 
-def _real_targets(net, real: RealImages, config, draws, block: range, t: int, e: int) -> Targets:
-    """What the classes of a block are matched against, computed once for all sets."""
-    found = []
-    for classes in _passes(block, config.batch_real, real, config):
-        batches = [augment.apply(real.class_batch(c, t, e)[None], augment.rows(draws, [c]))[0] for c in classes]
-        found.append(matching.real_gradients(net, batches, classes))
-    gradients, features = zip(*found, strict=True)
-    return [torch.cat(layer) for layer in zip(*gradients, strict=True)], torch.cat(features)
+    def match(self, sets: Sequence[tuple[Recipe, SetState]]) -> dict[str, Match]:
+        """Match every set against the same real images."""
+        gradients, features = self._targets()
+        first, matched = self.classes.start, {}
+        for recipe, s in sets:
+            parts = []
+            for classes in self._shared_passes(s.images.shape[1] * self.config.factor**2):
+                here = slice(classes.start - first, classes.stop - first)
+                parts.append(self._match_classes(recipe, s, classes, ([g[here] for g in gradients], features[here])))
+            matched[recipe.name] = Match(*(torch.cat([getattr(m, f.name) for m in parts]) for f in fields(Match)))
+        return matched
 
+    def _shared_passes(self, images: int) -> list[range]:
+        """The classes, as many in each pass as the device likes, of so many images each."""
+        numbers = images * self.config.width * self.real.data.shape[-1] ** 2
+        return _parts(self.classes, max(1, largest_pass(self.real.device) // numbers))
 
-def _match_set(net, real, recipe, s: SetState, config, draws, block: range, t: int, targets: Targets) -> Match:
-    patches = s.images.shape[1] * config.factor**2
-    matches = []
-    for classes in _passes(block, patches, real, config):
-        here = slice(classes.start - block.start, classes.stop - block.start)
-        target = [layer[here] for layer in targets[0]], targets[1][here]
-        matches.append(_match_classes(net, real, recipe, s, config, draws, classes, t, target))
-    return Match(*(torch.cat([getattr(m, f.name) for m in matches]) for f in fields(Match)))
+    def _targets(self) -> Targets:
+        """What the classes are matched against, computed once for all sets."""
+        found = []
+        for classes in self._shared_passes(self.config.batch_real):
+            batches = [
+                augment.apply(self.real.class_batch(c, self.t, self.e)[None], augment.rows(self.draws, [c]))[0]
+                for c in classes
+            ]
+            found.append(matching.real_gradients(self.net, batches, classes, self.passes.group_pass))
+        gradients, features = zip(*found, strict=True)
+        return [torch.cat(layer) for layer in zip(*gradients, strict=True)], torch.cat(features)
 
-
-def _match_classes(net, real, recipe, s: SetState, config, draws, classes: range, t: int, target: Targets) -> Match:
-    stored = s.images[classes.start : classes.stop].detach().requires_grad_()  # (B, n, C, H, W)
-    ipc = stored.shape[1]
-    patches = augment.apply(real.normalize(formation.decode(stored, config.factor)), augment.rows(draws, classes))
-    histories = [s.subsets[c if recipe.class_wise else 0] for c in classes]
-    weights = [recipe.weights(ipc, history.mls(t) if recipe.adaptive else None) for history in histories]
-    sizes = [matching.group_sizes(list(of_class), config.factor**2) for of_class in weights]
-    weights = patches.new_tensor([list(of_class.values()) for of_class in weights])  # (B, G)
-    labels = matching.image_labels(classes, [patches.shape[1]] * len(classes), stored.device)
-    done = matching.match_prefixes(net, patches.flatten(0, 1), labels, weights, target[0], sizes, config.distance)
-    (pixels,) = torch.autograd.grad(patches, stored, done.by_images.view_as(patches))
-    for of_class, history in zip(pixels, histories, strict=True):
-        of_class[: history.frozen(t)] = 0
-    features = done.features.unflatten(0, (len(classes), -1))
-    return Match(pixels, done.losses, matching.feature_distances(features, target[1], ipc))
+    def _match_classes(self, recipe: Recipe, s: SetState, classes: range, target: Targets) -> Match:
+        stored = s.images[classes.start : classes.stop].detach().requires_grad_()  # (B, n, C, H, W)
+        ipc, factor = stored.shape[1], self.config.factor
+        decoded = self.real.normalize(formation.decode(stored, factor))
+        patches = augment.apply(decoded, augment.rows(self.draws, classes))  # (B, n f^2, C, H, W)
+        histories = [s.subsets[c if recipe.class_wise else 0] for c in classes]
+        weights = [recipe.weights(ipc, h.mls(self.t) if recipe.adaptive else None) for h in histories]
+        done = self.passes.match_prefixes(
+            self.net,
+            patches.flatten(0, 1),
+            matching.image_labels(classes, [patches.shape[1]] * len(classes), stored.device),
+            patches.new_tensor([list(of_class.values()) for of_class in weights]),  # (B, G)
+            target[0],
+            sizes=[matching.group_sizes(list(of_class), factor**2) for of_class in weights],
+            distance=self.config.distance,
+        )
+        (pixels,) = torch.autograd.grad(patches, stored, done.by_images.view_as(patches))
+        for of_class, history in zip(pixels, histories, strict=True):
+            of_class[: history.frozen(self.t)] = 0
+        features = done.features.unflatten(0, (len(classes), -1))
+        return Match(pixels, done.losses, matching.feature_distances(features, target[1], ipc))
 
 
 @torch.no_grad()

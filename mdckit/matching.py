@@ -15,6 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
+from .config import Precision
+from .networks import reduced
+
 
 class GroupPass(NamedTuple):
     """What one forward and backward pass of groups of images gives."""
@@ -23,15 +26,22 @@ class GroupPass(NamedTuple):
     features: Tensor  # (P, D), the flattened last feature maps, without graph
 
 
-def group_pass(net: nn.Module, images: Tensor, labels: Tensor, sizes: Sequence[int], create_graph: bool) -> GroupPass:
+def group_pass(
+    net: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    sizes: Sequence[int],
+    create_graph: bool,
+    precision: Precision = "float32",
+) -> GroupPass:
     """Gradients by the convolution weights of the cross-entropy, summed within consecutive groups of images.
 
     `images` is (P, C, H, W), normalised and augmented, `labels` (P,); `sizes` are the group sizes and add up to P. With
-    `create_graph` the gradients can be differentiated by the images.
+    `create_graph` the gradients can be differentiated by the images. `precision` is that of what convolutions read.
     """
-    with _taps(net) as taps:
+    with _taps(net) as taps, reduced(precision, images.device):
         features = net.embed(images)
-        logits = net.classify(features)
+        logits = net.classify(features).to(images.dtype)
     loss = F.cross_entropy(logits, labels, reduction="sum")
     outputs = [output for _, _, output in taps]
     errors = torch.autograd.grad(loss, outputs, create_graph=create_graph)
@@ -42,7 +52,7 @@ def group_pass(net: nn.Module, images: Tensor, labels: Tensor, sizes: Sequence[i
             )
             for (conv, inputs, _), error in zip(taps, errors, strict=True)
         ]
-    return GroupPass(gradients, features.detach().flatten(1))
+    return GroupPass(gradients, features.detach().flatten(1).to(images.dtype))
 
 
 @contextmanager
@@ -66,8 +76,8 @@ def _taps(net: nn.Module):
 
 def _weight_gradient(conv: nn.Conv2d, inputs: Tensor, error: Tensor) -> Tensor:
     return conv2d_weight(
-        inputs, conv.weight.shape, error, conv.stride, conv.padding, conv.dilation, conv.groups
-    )  # (out, in, 3, 3)
+        inputs.to(error.dtype), conv.weight.shape, error, conv.stride, conv.padding, conv.dilation, conv.groups
+    ).to(inputs.dtype)  # (out, in, 3, 3)
 
 
 def real_gradients(
@@ -79,7 +89,8 @@ def real_gradients(
     is kept.
     """
     sizes, device = [len(of_class) for of_class in images], images[0].device
-    done = run(net, torch.cat(list(images)), image_labels(labels, sizes, device), sizes=sizes, create_graph=False)
+    joined, labels = torch.cat(list(images)), image_labels(labels, sizes, device)
+    done = run(net, joined, labels, sizes=sizes, create_graph=False)
     counts = torch.tensor(sizes, device=device)[:, None, None, None, None]
     means = torch.stack([features.mean(0) for features in done.features.split(sizes)])
     return [g / counts for g in done.gradients], means
@@ -119,10 +130,11 @@ def match_prefixes(
     real: Sequence[Tensor],
     sizes: Sequence[Sequence[int]],
     distance: str,
+    precision: Precision = "float32",
 ) -> Matched:
     """The `prefix_loss` of images (P, C, H, W) with `labels` (P,), class after class, and where it moves them."""
     images = images.detach().requires_grad_()
-    done = group_pass(net, images, labels, list(chain(*sizes)), create_graph=True)
+    done = group_pass(net, images, labels, list(chain(*sizes)), create_graph=True, precision=precision)
     losses = prefix_loss(done.gradients, sizes, weights, real, distance)
     (by_images,) = torch.autograd.grad(losses.sum(), images)
     return Matched(losses.detach(), by_images, done.features)

@@ -1,15 +1,31 @@
 """Training of a network, the same while condensing, while evaluating and while recording dynamics."""
 
-from collections.abc import Iterator
-from functools import reduce
+from collections.abc import Callable, Iterator
+from functools import partial, reduce
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import augment
-from .config import TrainConfig
+from .config import Precision, TrainConfig
+from .networks import reduced
 from .parallel import Pool
 from .rng import ShuffledBatches, generator
+
+
+def loss_gradients(
+    net: nn.Module, images: Tensor, labels: Tensor, pasted: Tensor, weights: Tensor, precision: Precision = "float32"
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Logits (P, K) of images (P, C, H, W), and the gradients of their loss by every parameter.
+
+    The loss is the mean cross-entropy with `labels` times ``weights[0]`` and with `pasted`, the labels of what
+    `augment.cutmix` pasted into each image, times ``weights[1]``.
+    """
+    with reduced(precision, images.device):
+        logits = net(images).to(images.dtype)
+    loss = torch.stack([F.cross_entropy(logits, labels), F.cross_entropy(logits, pasted)]) @ weights
+    return logits.detach(), torch.autograd.grad(loss, list(net.parameters()))
 
 
 def train_step(
@@ -21,25 +37,19 @@ def train_step(
     cutmix: float,
     random: torch.Generator,
     pool: Pool | None = None,
+    run: Callable = loss_gradients,
 ) -> Tensor:
     """Update `net` once on normalised images (P, C, H, W), augmented per sample and, by chance, with CutMix.
 
-    The workers of `pool` share the images out, which a network with batch norm does not allow. Returns the logits
-    (P, K) of the pass that the update came from.
+    The workers of `pool` share the images out, which a network with batch norm does not allow; `run` is
+    `loss_gradients`, compiled or not. Returns the logits (P, K) of the pass that the update came from.
     """
     images = augment.per_sample(images, strategy, random)
     images, order, share = augment.cutmix(images, cutmix, random)
-    parameters = list(net.parameters())
-
-    def pass_of(images: Tensor, labels: Tensor, pasted: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        logits = net(images)
-        loss = augment.mixed_cross_entropy(logits, labels, pasted, share) * (len(images) / len(order))
-        return logits.detach(), torch.autograd.grad(loss, parameters)
-
-    parts = min(pool.size, len(images)) if pool else 1
-    shares = [values.chunk(parts) for values in (images, labels, labels[order])]
-    logits, gradients = zip(*(pool.map if pool else map)(pass_of, *shares), strict=True)
-    for parameter, of_parts in zip(parameters, zip(*gradients, strict=True), strict=True):
+    parts = [values.chunk(pool.size if pool else 1) for values in (images, labels, labels[order])]
+    weights = [images.new_tensor([share, 1 - share]) * (len(part) / len(images)) for part in parts[0]]
+    logits, gradients = zip(*(pool.map if pool else map)(partial(run, net), *parts, weights), strict=True)
+    for parameter, of_parts in zip(net.parameters(), zip(*gradients, strict=True), strict=True):
         parameter.grad = reduce(torch.add, of_parts)
     optimizer.step()
     return torch.cat(logits)

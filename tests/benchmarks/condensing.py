@@ -16,7 +16,7 @@ from mdckit.checkpoint import RunState
 from mdckit.condense import condense_steps, start
 from mdckit.config import CondenseConfig
 from mdckit.data import ImageData, from_arrays
-from mdckit.lockstep import match_sets
+from mdckit.lockstep import Passes, match_sets
 from mdckit.networks import fresh_convnet
 from mdckit.parallel import cores
 from mdckit.rng import generator
@@ -114,10 +114,11 @@ class Alone:
 
 def update(data: ImageData, config: CondenseConfig, device: torch.device) -> Iterator:
     net, optimizer, real = network(data, config, device)
+    settings, run = (config.net_augment, config.net_cutmix), Passes.of(config).loss_gradients
     with cores(device) as pool:
         for e in count(1):
             for images, labels, random in real.network_batches(LOOP, e):
-                train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random, pool)
+                train_step(net, optimizer, images, labels, *settings, random, pool, run)
             yield e
 
 
@@ -125,9 +126,10 @@ def roofline(data, recipe, config, device, seconds: float) -> dict:
     """What an iteration needs, how fast mdckit does it, and what it does with its time."""
     net, optimizer, real = network(data, config, device)
     state, threads = active_state(data, [recipe], config), torch.get_num_threads()
+    passes = Passes.of(config)
 
     def iteration():
-        match_sets(net, real, [recipe], state, config, LOOP, 1, Alone)
+        match_sets(net, real, [recipe], state, config, LOOP, 1, Alone, passes)
         for images, labels, random in real.network_batches(LOOP, 1):
             train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random)
 

@@ -1,0 +1,103 @@
+"""Compiled passes against the functions they come from, and what happens where nothing can be compiled."""
+
+import shutil
+import warnings
+
+import pytest
+import torch
+
+from mdckit import baselines, matching
+from mdckit.compiled import Compiled
+from mdckit.condense import condense
+from mdckit.config import CondenseConfig
+from mdckit.networks import fresh_convnet
+
+SIZES = [[1, 3], [1, 3]]
+needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="no C++ compiler here")
+
+
+def case(seed):
+    """A network and what two classes of its images are matched against, in float64."""
+    net = fresh_convnet((1, 8, 8), 3, CondenseConfig(width=2, depth=2), seed).double().requires_grad_(False)
+    random = torch.Generator().manual_seed(seed)
+    images = torch.randn(8, 1, 8, 8, dtype=torch.float64, generator=random)
+    weights = torch.rand(2, 2, dtype=torch.float64, generator=random)
+    real = [torch.randn(2, *shape, dtype=torch.float64, generator=random) for shape in ((2, 1, 3, 3), (2, 2, 3, 3))]
+    return net, images, torch.arange(2).repeat_interleave(4), weights, real
+
+
+def scaled(net, images, by=1.0):
+    return sum(p.sum() for p in net.parameters()) * images * by
+
+
+@needs_compiler
+def test_a_compiled_match_is_that_of_the_function_also_with_other_numbers():
+    compiled, settings = Compiled(matching.match_prefixes), {"sizes": SIZES, "distance": "l2"}
+    for seed in (0, 1):
+        found = compiled(*case(seed), **settings)
+        for got, wanted in zip(found, matching.match_prefixes(*case(seed), **settings), strict=True):
+            assert not got.requires_grad
+            torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-12)
+    assert compiled.works
+    assert len(compiled.graphs) == 1
+
+
+@needs_compiler
+def test_every_shape_and_setting_has_a_graph_of_its_own():
+    net, compiled = torch.nn.Linear(2, 1), Compiled(scaled)
+    for images, settings in (
+        (torch.ones(3), {}),
+        (torch.ones(4), {}),
+        (torch.ones(3), {"by": 2.0}),
+        (torch.ones(3), {}),
+    ):
+        torch.testing.assert_close(compiled(net, images, **settings), scaled(net, images, **settings))
+    assert len(compiled.graphs) == 3
+
+
+def test_without_a_compiler_one_warning_is_given_and_the_function_runs_as_it_is():
+    net, compiled = torch.nn.Linear(2, 1), Compiled(scaled)
+    with torch._inductor.config.patch({"cpp.cxx": (None, "/nowhere/c++")}):
+        with pytest.warns(RuntimeWarning, match="not compiled, goes on without: .*No working C.. compiler found"):
+            first = compiled(net, torch.ones(5))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            second = compiled(net, torch.ones(6))
+    assert torch.equal(first, scaled(net, torch.ones(5)))
+    assert torch.equal(second, scaled(net, torch.ones(6)))
+    assert not compiled.graphs
+
+
+@needs_compiler
+def test_a_compiled_condensation_gives_the_images_of_the_usual_one(grey, tiny):
+    config = tiny.replace(width=2, depth=1, outer=2, inner=2, net_images=8, net_batch=8)
+    recipes = [baselines.all_prefixes()]
+    compiled, usual = (
+        condense(grey, recipes, config.replace(compile=choice), device="cpu", show_progress=False)["all_prefixes"]
+        for choice in (True, False)
+    )
+    start = condense(grey, recipes, config.replace(lr=1e-9), device="cpu", show_progress=False)["all_prefixes"]
+    assert (usual.images - start.images).abs().max() > 1e-3
+    torch.testing.assert_close(compiled.images, usual.images, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("distance", ["l2", "l1"])
+def test_distances_in_bfloat16_are_within_one_percent(distance):
+    net = fresh_convnet((1, 16, 16), 3, CondenseConfig(width=32), 0).requires_grad_(False)
+    random = torch.Generator().manual_seed(0)
+    real, images = torch.randn(2, 20, 1, 16, 16, generator=random)
+    images = images[:4] + 1
+    found = []
+    for precision in ("float32", "bfloat16"):
+        passes = {"precision": precision}
+        target, features = matching.real_gradients(
+            net, [real], [1], lambda *a, p=passes, **k: matching.group_pass(*a, **k, **p)
+        )
+        labels = torch.ones(4, dtype=torch.int64)
+        done = matching.match_prefixes(net, images, labels, torch.ones(1, 4), target, [[1] * 4], distance, **passes)
+        found.append((done.losses, matching.feature_distances(done.features[None], features, 4), done.by_images))
+    (loss, distances, by_images), (low_loss, low_distances, low_by_images) = found
+    assert not torch.equal(low_loss, loss)
+    torch.testing.assert_close(low_loss, loss, rtol=0.01, atol=0)
+    torch.testing.assert_close(low_distances, distances, rtol=0.01, atol=0)
+    assert torch.cosine_similarity(low_by_images.flatten(), by_images.flatten(), 0) > 0.98
