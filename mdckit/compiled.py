@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-SETTINGS = {"cpp.threads": 1, "layout_optimization": False}  # a worker has one core; small maps lose by other layouts
+SETTINGS = {"cpp.threads": 1, "layout_optimization": False, "cpp_wrapper": True}
 MOST = 64  # graphs of a function: where every call has shapes of its own, compiling never pays
 
 

@@ -21,6 +21,9 @@ from tests.benchmarks import condensing, evaluating
 ROWS: dict[str, Callable] = {
     "paper": partial(condensing.inner_iteration, "paper", 1.3),
     "demo": partial(condensing.inner_iteration, "demo", 1.5),
+    "paper_compiled": partial(condensing.inner_iteration, "paper", 2, compile=True),
+    "demo_compiled": partial(condensing.inner_iteration, "demo", 2.5, compile=True),
+    "paper_bfloat16": partial(condensing.inner_iteration, "paper", 3, precision="bfloat16"),
     "side_by_side": condensing.side_by_side,
     "classes": condensing.many_classes,
     "prefixes": evaluating.prefixes,
