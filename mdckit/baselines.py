@@ -17,9 +17,10 @@ class Recipe:
     """What one set learns: the loss on all of its images, plus losses on prefixes of it.
 
     `subsets` "none" adds none (IDC), "rate" adds the MLS (MDC Eq. 8 and 9), "largest" the subset with the largest
-    feature distance, "all" a mean over every proper prefix (MDC Eq. 3), in which that of n images counts
-    ``n ** -decay``. `ipc` None means the config's; `start` is the first real image of the initialisation, in stored
-    images. Raises ValueError for an unknown rule or a decay that is no finite number.
+    distance, "all" a mean over every proper prefix (MDC Eq. 3), in which that of n images counts ``n ** -decay``.
+    `metric` is the distance to the real images that chooses the MLS: of mean features (MDC Eq. 5), or of mean gradients
+    (MDC Table 5), which comes from the same pass. `ipc` None means the config's; `start` is the first real image of the
+    initialisation, in stored images. Raises ValueError for an unknown rule or metric, or a decay that is not finite.
 
     >>> Recipe("all_prefixes", subsets="all").weights(3, mls=None)
     {1: 0.5, 2: 0.5, 3: 1.0}
@@ -34,12 +35,15 @@ class Recipe:
     freeze: Freeze = "released"
     class_wise: bool = False
     decay: float = 0.0
+    metric: Literal["feature", "gradient"] = "feature"
 
     def __post_init__(self):
         if self.subsets not in SUBSET_RULES:
             raise ValueError(f"unknown subset rule {self.subsets!r}: choose one of {', '.join(SUBSET_RULES)}")
         if self.freeze not in ("released", "paper", "none"):
             raise ValueError(f"unknown freeze {self.freeze!r}: choose one of released, paper, none")
+        if self.metric not in ("feature", "gradient"):
+            raise ValueError(f"unknown metric {self.metric!r}: choose one of feature, gradient")
         if isinstance(self.decay, bool) or not isinstance(self.decay, int | float) or not math.isfinite(self.decay):
             raise ValueError(f"decay {self.decay!r} asked: give a finite number, 0 for equal weights")
         check_count("start", self.start, 0)
@@ -52,11 +56,12 @@ class Recipe:
         return self.subsets in ("rate", "largest")
 
     def weights(self, ipc: int, mls: int | None) -> dict[int, float]:
-        """Weight of every prefix in the loss, ascending; the whole set always has 1."""
+        """Weight of every prefix in the loss, ascending: 1 for the whole set, 0 for those that are only measured."""
         if self.subsets == "all":
             shares = {n: n**-self.decay for n in range(1, ipc)}
             return {n: share / sum(shares.values()) for n, share in shares.items()} | {ipc: 1.0}
-        return ({mls: 1.0} if mls is not None else {}) | {ipc: 1.0}
+        measured = dict.fromkeys(range(1, ipc), 0.0) if self.adaptive and self.metric == "gradient" else {}
+        return measured | ({mls: 1.0} if mls is not None else {}) | {ipc: 1.0}
 
     def subset_state(self, period: int) -> SubsetState:
         """The MLS history before the first outer loop."""
@@ -108,6 +113,7 @@ def recipes_by_name(names: list[str], ipc: int) -> list[Recipe]:
         "mdc": [mdc()],
         "mdc_class_wise": [mdc(name="mdc_class_wise", class_wise=True)],
         "mdc_paper_freeze": [mdc(name="mdc_paper_freeze", freeze="paper")],
+        "mdc_gradient": [mdc(name="mdc_gradient", metric="gradient")],
         "all_prefixes": [all_prefixes()],
         "baseline_a": baseline_a(ipc),
         "baseline_b": baseline_b(ipc),

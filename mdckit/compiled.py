@@ -4,6 +4,7 @@ import copy
 import threading
 import warnings
 from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import torch
@@ -13,6 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 SETTINGS = {"cpp.threads": 1, "layout_optimization": False, "cpp_wrapper": True}
+_compiler = ThreadPoolExecutor(1)  # PyTorch crashes where one thread traces after another that did so has ended
 MOST = 64  # graphs of a function: where every call has shapes of its own, compiling never pays
 
 
@@ -54,6 +56,11 @@ class Compiled:
 
 def compile_graph(function: Callable, net: nn.Module, *tensors) -> Callable:
     """`function(net, *tensors)` as a graph of the parameters and tensors, compiled for their shapes and run once."""
+    return _compiler.submit(_compile, torch.get_num_threads(), function, net, *tensors).result()
+
+
+def _compile(threads: int, function: Callable, net: nn.Module, *tensors) -> Callable:
+    torch.set_num_threads(threads)  # a graph is compiled anew where another number is set
     parameters = dict(net.named_parameters())
     holder = _Holder(copy.deepcopy(net), function)  # tracing replaces its parameters for a while
     graph = make_fx(partial(_call, holder))(parameters, *tensors)

@@ -21,7 +21,7 @@ from .data import ImageData
 from .lockstep import Passes, match_sets
 from .machine import pick_device, versions
 from .memory import require_memory
-from .networks import fresh_convnet
+from .networks import fresh_network
 from .progress import progress
 from .streams import RealImages
 from .training import train_step
@@ -119,7 +119,7 @@ def _run(data, recipes, config, device, state) -> Iterator[Step]:
     real, passes = RealImages(data, config, device), Passes.of(config)
     with parallel.cores(device) as pool:
         for t in range(state.outer + 1, config.outer + 1):
-            net = fresh_convnet(data.shape, len(data.classes), config, config.seed, "network", t, device=device)
+            net = fresh_network(data.shape, len(data.classes), config, config.seed, "network", t, device=device)
             optimizer = torch.optim.SGD(
                 net.parameters(), config.net_lr, momentum=config.net_momentum, weight_decay=config.net_weight_decay
             )
@@ -185,7 +185,7 @@ def condensed_sets(
             "outer": state.outer,
             "mls_trace": traces if recipe.class_wise else traces[0] if traces else [],
             "losses": s.losses,
-            "feature_distances": s.distances,
+            f"{recipe.metric}_distances": s.distances,
             "versions": versions(),
         }
         images = s.images.detach().cpu().clone()
@@ -209,4 +209,4 @@ def _check(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig) -
                 f"recipe {recipe.name!r} chooses among subsets of {ipc} image per class: it needs ipc >= 2"
             )
         data.require((recipe.start + ipc) * per_image)
-    fresh_convnet(data.shape, len(data.classes), config, config.seed)
+    fresh_network(data.shape, len(data.classes), config, config.seed)

@@ -7,6 +7,8 @@ from typing import Literal, Self
 
 OPERATIONS = ("flip", "color", "crop", "scale", "rotate", "cutout")
 NORMS = ("instance", "batch", "none")
+CONDENSERS = ("convnet", "resnet10_ap")  # networks in which images do not depend on each other
+NETWORKS = (*CONDENSERS, "resnet10", "resnet10_wide", "resnet18", "densenet", "mobilenet", "vit")
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -34,8 +36,9 @@ class CondenseConfig:
     batch_real: int = 64  # real images per class and matching step
     batch_syn_max: int = 128  # most patches of a class in one matching step
     augment: str = "color_crop_cutout"  # siamese, while matching
+    network: str = "convnet"  # or "resnet10_ap"
     width: int = 128
-    depth: int = 3
+    depth: int = 3  # of the ConvNet
     norm: Literal["instance", "batch", "none"] = "instance"
     net_images: int = 2000  # real images per network update
     net_batch: int = 64
@@ -57,6 +60,12 @@ class CondenseConfig:
         _chances(self, "net_cutmix")
         _operations(self, "augment", "net_augment")
         _choice("distance", self.distance, ("l2", "l1"))
+        if self.network in NETWORKS and self.network not in CONDENSERS:
+            raise ValueError(
+                f"network {self.network!r} asked for condensation, where images must not depend on each other: "
+                f"use {' or '.join(CONDENSERS)} here and {self.network!r} only in TrainConfig"
+            )
+        _choice("network", self.network, CONDENSERS)
         _choice("norm", self.norm, NORMS)
         _choice("precision", self.precision, ("float32", "bfloat16"))
         _choice("compile", self.compile, (False, True))
@@ -115,8 +124,9 @@ class TrainConfig:
     cutmix: float = 0.5  # probability
     evaluations: int = 4
     seeds: tuple[int, ...] = (0, 1, 2)
+    network: str = "convnet"  # or one of `NETWORKS`, of which all but "resnet10_ap" come with a width and batch norm
     width: int = 128
-    depth: int = 3
+    depth: int = 3  # of the ConvNet
     norm: Literal["instance", "batch", "none"] = "instance"
 
     def __post_init__(self):
@@ -128,6 +138,7 @@ class TrainConfig:
         _chances(self, "cutmix")
         _operations(self, "augment")
         _choice("norm", self.norm, NORMS)
+        _choice("network", self.network, NETWORKS)
         if not self.seeds or any(type(seed) is not int or seed < 0 for seed in self.seeds):
             raise ValueError(f"seeds {self.seeds} asked: give one or more integers >= 0")
         if self.evaluations > self.epochs:
@@ -158,6 +169,7 @@ _QUICK_GREY = _QUICK | {  # chosen on held-out training images of mnist5k
     "net_images": 128,
     "reference_size": 28,
 }
+_AP = {"network": "resnet10_ap", "width": 64}
 CONDENSE_PRESETS = {
     "paper": {
         "cifar10": {},
@@ -166,7 +178,6 @@ CONDENSE_PRESETS = {
         "mnist": _GREY | {"reference_size": 28},
         "mnist5k": _GREY | {"reference_size": 28},
         "fashion-mnist": _GREY,
-        # The paper's network here is ResNet10-AP; a deeper ConvNet stands in for it.
         "imagenet10": {
             "factor": 3,
             "outer": 500,
@@ -177,8 +188,8 @@ CONDENSE_PRESETS = {
             "net_images": 500,
             "net_cutmix": 1.0,
             "pretrain": 10,
-            "depth": 5,
-        },
+        }
+        | _AP,
     },
     "quick": {
         "cifar10": _QUICK,
@@ -187,7 +198,7 @@ CONDENSE_PRESETS = {
         "mnist": _QUICK_GREY,
         "mnist5k": _QUICK_GREY,
         "fashion-mnist": _QUICK_GREY,
-        "imagenet10": _QUICK | {"factor": 3, "reference_size": 224, "depth": 5},
+        "imagenet10": _QUICK | {"factor": 3, "reference_size": 224, "network": "resnet10_ap", "width": 16},
         "digits": _QUICK_GREY | {"outer": 10, "period": 2, "lr": 0.001, "reference_size": 8},
     },
 }
@@ -210,7 +221,7 @@ TRAIN_PRESETS = {
         "mnist": _SHORT | _NO_FLIP,
         "mnist5k": _SHORT | _NO_FLIP,
         "fashion-mnist": _SHORT,
-        "imagenet10": _SHORT | {"depth": 5, "cutmix": 1.0},
+        "imagenet10": _SHORT | {"network": "resnet10_ap", "width": 16, "cutmix": 1.0},
         "digits": _SHORT | _NO_FLIP,
     },
 }

@@ -14,7 +14,7 @@ from .config import CondenseConfig
 from .data import ImageData
 from .machine import free_memory, pick_device
 from .memory import gigabytes, memory_needed, require_memory
-from .networks import fresh_convnet
+from .networks import fresh_network
 from .streams import RealImages
 from .training import train_step
 
@@ -76,7 +76,7 @@ def _now(device: torch.device) -> float:
 
 def _pretraining(data: ImageData, config: CondenseConfig, device: torch.device) -> float:
     """Seconds of the pretraining of one network, from its first three batches."""
-    net = fresh_convnet(data.shape, len(data.classes), config, config.seed, device=device)
+    net = fresh_network(data.shape, len(data.classes), config, config.seed, device=device)
     optimizer = torch.optim.SGD(net.parameters(), config.net_lr)
     batches = RealImages(data, config, device).pretraining(1)
     stamps = []

@@ -52,7 +52,7 @@ def _describe(image: np.ndarray) -> str:
 def _decode(path: Path, size: int | None, mode: str | None) -> np.ndarray:
     try:
         with path.open("rb", buffering=0) as file:  # faster than Path.read_bytes, which counts with small files
-            image = _plain_jpeg(file.readall(), mode)
+            image = _plain_jpeg(file.read(), mode)
         if image is None:
             image = _by_pillow(path, mode)
     except (OSError, Image.DecompressionBombError) as error:

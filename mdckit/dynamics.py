@@ -12,7 +12,7 @@ from . import files
 from .condensed import CondensedSet
 from .config import TrainConfig
 from .machine import pick_device, versions
-from .networks import fresh_convnet
+from .networks import fresh_network
 from .progress import progress
 from .training import train_epochs
 
@@ -120,7 +120,7 @@ def record_dynamics(
         )
     chosen = pick_device(device)
     images, labels = condensed.tensors(chosen)
-    net = fresh_convnet(tuple(images.shape[1:]), classes, config, seed, "dynamics", device=chosen)
+    net = fresh_network(tuple(images.shape[1:]), classes, config, seed, "dynamics", device=chosen)
     probabilities, correct = torch.empty(shape, dtype=torch.float16), torch.empty(shape[:2], dtype=torch.bool)
     epochs = train_epochs(net, images, labels, config, seed, "dynamics")
     for e, logits in enumerate(progress(epochs, "recording dynamics", config.epochs, show=show_progress)):

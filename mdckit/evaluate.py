@@ -14,7 +14,7 @@ from .condensed import CondensedSet
 from .config import TrainConfig
 from .data import ImageData, normalize, to_float
 from .machine import pick_device
-from .networks import fresh_convnet
+from .networks import fresh_network
 from .progress import progress
 from .training import train_epochs
 
@@ -124,7 +124,7 @@ def accuracy_curve(
 
     Ends early, with what there is, once `stopped` says so; it is asked after every epoch.
     """
-    net = fresh_convnet(data.shape, len(data.classes), config, seed, "evaluate", device=device)
+    net = fresh_network(data.shape, len(data.classes), config, seed, "evaluate", device=device)
     tested = {config.epochs * (k + 1) // config.evaluations for k in range(config.evaluations)}
     curve = []
     for epoch, _ in enumerate(train_epochs(net, images, labels, config, seed, "evaluate"), start=1):

@@ -149,7 +149,9 @@ class _Row(io.BytesIO):
     def __str__(self) -> str:
         return self.name
 
-    read_bytes = io.BytesIO.getvalue  # as a `Path`
+    def open(self, mode: str, buffering: int) -> io.BytesIO:
+        """As that of a `Path`."""
+        return io.BytesIO(self.getvalue())
 
 
 def _read_parquet(path: Path, channels: int) -> Found:

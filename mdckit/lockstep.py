@@ -42,7 +42,7 @@ class Match:
 
     pixels: Tensor  # (B, n, C, H, W), gradient of the losses by the stored images
     losses: Tensor  # (B,)
-    distances: Tensor  # (B, N-1), feature distance of every proper prefix
+    distances: Tensor  # (B, N-1), of every proper prefix, by the recipe's metric
 
 
 def match_sets(
@@ -58,8 +58,8 @@ def match_sets(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Match every set against the same real images and network in iteration e of loop t, and step its pixels.
 
-    Returns by recipe name the loss summed over the classes, and the feature distances (K, N-1). Classes do not depend
-    on each other, so the workers of `pool` share them out, each with a copy of the network.
+    Returns by recipe name the loss summed over the classes, and the distances (K, N-1) that choose the MLS. Classes do
+    not depend on each other, so the workers of `pool` share them out, each with a copy of the network.
     """
     classes, size = len(real.data.classes), real.data.shape[-1]
     draws = augment.draw(config.augment, classes, size, generator(config.seed, "siamese", t, e))
@@ -162,6 +162,8 @@ class _Block:
         (pixels,) = torch.autograd.grad(patches, stored, done.by_images.view_as(patches))
         for of_class, history in zip(pixels, histories, strict=True):
             of_class[: history.frozen(self.t)] = 0
+        if recipe.metric == "gradient":
+            return Match(pixels, done.losses, done.distances[:, :-1])
         features = done.features.unflatten(0, (len(classes), -1))
         return Match(pixels, done.losses, matching.feature_distances(features, target[1], ipc))
 

@@ -118,6 +118,7 @@ class Matched(NamedTuple):
     """What matching B classes of a set gives."""
 
     losses: Tensor  # (B,)
+    distances: Tensor  # (B, G), gradient distance of every prefix
     by_images: Tensor  # (P, C, H, W), gradient of the losses by the images
     features: Tensor  # (P, D)
 
@@ -135,29 +136,41 @@ def match_prefixes(
     """The `prefix_loss` of images (P, C, H, W) with `labels` (P,), class after class, and where it moves them."""
     images = images.detach().requires_grad_()
     done = group_pass(net, images, labels, list(chain(*sizes)), create_graph=True, precision=precision)
-    losses = prefix_loss(done.gradients, sizes, weights, real, distance)
+    distances = prefix_distances(done.gradients, sizes, real, distance)
+    losses = (distances * weights).sum(1)
     (by_images,) = torch.autograd.grad(losses.sum(), images)
-    return Matched(losses.detach(), by_images, done.features)
+    return Matched(losses.detach(), distances.detach(), by_images, done.features)
 
 
 def prefix_loss(
     gradients: Sequence[Tensor],
     sizes: Sequence[Sequence[int]],
-    weights: Tensor | Sequence[Sequence[float]],
+    weights: Sequence[Sequence[float]],
     real: Sequence[Tensor],
     distance: str,
 ) -> Tensor:
     """Weighted sum of the matching distances of all prefixes that end with a group, (B,) (MDC Eq. 3 and 4).
 
-    `sizes` and `weights` are (B, G): the patches of every group and the weight of the prefix that ends with it;
-    `gradients` are those of a `group_pass` over these B G groups, `real` the real mean gradients (B, out, in, 3, 3).
+    `weights` (B, G) are those of the prefixes, all else as in `prefix_distances`.
+    """
+    distances = prefix_distances(gradients, sizes, real, distance)
+    return (distances * distances.new_tensor(weights)).sum(1)
+
+
+def prefix_distances(
+    gradients: Sequence[Tensor], sizes: Sequence[Sequence[int]], real: Sequence[Tensor], distance: str
+) -> Tensor:
+    """Gradient distance between real images and every prefix that ends with a group, (B, G).
+
+    `sizes` (B, G) are the patches of every group; `gradients` those of a `group_pass` over these B G groups, `real` the
+    real mean gradients (B, out, in, 3, 3).
     """
     counts = torch.tensor(sizes, device=real[0].device).cumsum(1)[..., None, None, None, None]
     total = 0.0
     for of_groups, target in zip(gradients, real, strict=True):
         prefixes = of_groups.unflatten(0, counts.shape[:2]).cumsum(1) / counts  # (B, G, out, in, 3, 3)
         total = total + gradient_distance(prefixes, target[:, None], distance)
-    return (total * torch.as_tensor(weights, dtype=total.dtype, device=total.device)).sum(1)
+    return total
 
 
 def gradient_distance(a: Tensor, b: Tensor, distance: str) -> Tensor:

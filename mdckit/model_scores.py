@@ -11,7 +11,7 @@ from .condensed import CondensedSet
 from .config import TrainConfig, check_count
 from .dynamics import trained_outputs
 from .machine import pick_device
-from .networks import fresh_convnet
+from .networks import fresh_network
 from .rng import generator
 from .scores import Score
 from .training import train_epochs
@@ -91,7 +91,7 @@ def _trained(
 ) -> nn.Module:
     """A network for the set, trained on some of its images for the first `epochs` epochs of the config's schedule."""
     shape = tuple(condensed.images.shape[2:])
-    net = fresh_convnet(shape, len(condensed.classes), config, seed, purpose, device=images.device)
+    net = fresh_network(shape, len(condensed.classes), config, seed, purpose, device=images.device)
     for _ in islice(train_epochs(net, images, labels, config, seed, purpose), epochs):
         pass
     return net

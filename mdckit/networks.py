@@ -80,6 +80,20 @@ def fresh_convnet(
     return net.to(device)
 
 
+def fresh_network(
+    shape: tuple[int, int, int], classes: int, config, seed: int, *keys: str | int, device: torch.device | None = None
+) -> nn.Module:
+    """A newly initialised network for images of `shape` (C, H, W), the one that ``config.network`` names.
+
+    Its weights are drawn from (seed, keys) alone. Raises ValueError for images that do not suit it.
+    """
+    if config.network == "convnet":
+        return fresh_convnet(shape, classes, config, seed, *keys, device=device)
+    from .architectures import drawn  # torchvision's models take seconds to import
+
+    return drawn(config.network, shape, classes, config, generator(seed, *keys)).to(device)
+
+
 @torch.no_grad()
 def initialize(net: nn.Module, random: torch.Generator) -> None:
     """Give every layer PyTorch's default initialisation, drawn from `random`."""

@@ -12,6 +12,7 @@ from mdckit.baselines import Recipe, ablation, all_prefixes, baseline_c, mdc, re
         ({"freeze": "never"}, "unknown freeze 'never': choose one of released, paper, none"),
         ({"start": -1}, "start must be an integer >= 0, got -1"),
         ({"ipc": 0}, "ipc must be an integer >= 1, got 0"),
+        ({"metric": "accuracy"}, "unknown metric 'accuracy': choose one of feature, gradient"),
         ({"decay": float("inf")}, "decay inf asked: give a finite number"),
         ({"decay": "fast"}, "decay 'fast' asked"),
     ],
@@ -41,6 +42,11 @@ def test_all_proper_prefixes_together_count_as_much_as_the_whole_set(decay):
     assert sum(weights.values()) == pytest.approx(1)
     for n, weight in weights.items():
         assert weight == pytest.approx(weights[1] / n**decay)
+
+
+def test_gradient_distances_of_all_prefixes_are_measured_without_counting():
+    assert mdc(metric="gradient").weights(4, mls=2) == {1: 0.0, 2: 1.0, 3: 0.0, 4: 1.0}
+    assert list(mdc(metric="gradient").weights(4, mls=2)) == [1, 2, 3, 4]
 
 
 def test_the_whole_set_stands_alone_where_it_is_one_image():

@@ -1,6 +1,7 @@
 """Compiled passes against the functions they come from, and what happens where nothing can be compiled."""
 
 import shutil
+import threading
 import warnings
 
 import pytest
@@ -53,6 +54,16 @@ def test_every_shape_and_setting_has_a_graph_of_its_own():
     ):
         torch.testing.assert_close(compiled(net, images, **settings), scaled(net, images, **settings))
     assert len(compiled.graphs) == 3
+
+
+@needs_compiler
+def test_threads_that_come_and_go_compile_one_after_the_other():
+    net, compiled, found = torch.nn.Linear(2, 1), Compiled(scaled), []
+    for size in (3, 4):
+        thread = threading.Thread(target=lambda size=size: found.append(compiled(net, torch.ones(size))))
+        thread.start()
+        thread.join()
+    torch.testing.assert_close(found, [scaled(net, torch.ones(size)).detach() for size in (3, 4)])
 
 
 def test_without_a_compiler_one_warning_is_given_and_the_function_runs_as_it_is():

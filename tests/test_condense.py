@@ -237,6 +237,24 @@ def which(data, batch):
     return [int((data.x_train == image).all((1, 2, 3)).nonzero()) for image in pixels]
 
 
+@pytest.mark.parametrize("metric", ["feature", "gradient"])
+def test_the_mls_follows_from_the_distances_of_its_metric(grey, tiny, metric):
+    config = tiny.replace(ipc=4, outer=5, distance="l1")
+    made = run(grey, [baselines.mdc(metric=metric)], config)["mdc"]
+    history = SubsetState(config.period)
+    for t, *distances in made.info[f"{metric}_distances"]:
+        assert len(distances) == 3
+        history = history.observe(t, distances)
+    assert len(history.trace) > 1
+    assert made.mls_trace == history.trace
+
+
+def test_before_the_first_choice_measuring_gradients_changes_nothing(grey, tiny):
+    recipes = [baselines.mdc(metric="gradient"), baselines.baseline_c()]
+    by_gradient, base = run(grey, recipes, tiny.replace(outer=1)).values()
+    torch.testing.assert_close(by_gradient.images, base.images, rtol=0, atol=1e-5)
+
+
 def test_classes_are_matched_without_replacement(grey, tiny):
     """20 images in batches of 6: three batches per pass over the class, the images left over are dropped."""
     real = RealImages(grey, tiny.replace(batch_real=6, inner=2), CPU)

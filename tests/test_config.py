@@ -32,6 +32,7 @@ def test_condensation_as_published(name):
 def test_condensation_of_imagenet_as_published():
     config = CondenseConfig.preset("imagenet10")
     assert (config.outer, config.inner, config.period) == (500, 100, 50)
+    assert (config.network, config.width, config.norm) == ("resnet10_ap", 64, "instance")
     assert (config.factor, config.batch_real, config.batch_syn_max) == (3, 64, 128)
     assert (config.distance, config.lr, config.reference_size) == ("l1", 3e-3, 224)
     assert (config.net_images, config.net_cutmix, config.pretrain) == (500, 1.0, 10)

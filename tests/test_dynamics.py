@@ -10,7 +10,7 @@ import torch
 from mdckit import CondensedSet, augment, dynamics, files, training
 from mdckit.config import TrainConfig
 from mdckit.dynamics import Dynamics, record_dynamics
-from mdckit.networks import fresh_convnet
+from mdckit.networks import fresh_convnet, fresh_network
 
 CONFIG = TrainConfig(epochs=3, batch=7, lr=0.05, augment="color_crop", cutmix=0.5, evaluations=1, width=4, depth=1)
 PLAIN = CONFIG.replace(augment="", cutmix=0.0)
@@ -105,10 +105,10 @@ def test_the_trained_network_sees_the_patches_as_they_are_in_evaluation_mode(mon
     nets = []
 
     def remember(*settings, **more):
-        nets.append(fresh_convnet(*settings, **more))
+        nets.append(fresh_network(*settings, **more))
         return nets[-1]
 
-    monkeypatch.setattr(dynamics, "fresh_convnet", remember)
+    monkeypatch.setattr(dynamics, "fresh_network", remember)
     condensed = make()
     log = record(condensed, CONFIG.replace(norm=norm))
     images, _ = condensed.tensors()
@@ -270,7 +270,7 @@ def no_work(monkeypatch):
     def work(*settings, **more):
         raise AssertionError("work began")
 
-    for name in ("pick_device", "fresh_convnet", "train_epochs"):
+    for name in ("pick_device", "fresh_network", "train_epochs"):
         monkeypatch.setattr(dynamics, name, work)
 
 

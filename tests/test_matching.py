@@ -7,7 +7,15 @@ import torch
 from mdckit.baselines import all_prefixes
 from mdckit.config import CondenseConfig
 from mdckit.lockstep import image_step
-from mdckit.matching import feature_distances, group_pass, group_sizes, image_labels, prefix_loss, real_gradients
+from mdckit.matching import (
+    feature_distances,
+    group_pass,
+    group_sizes,
+    image_labels,
+    match_prefixes,
+    prefix_loss,
+    real_gradients,
+)
 from mdckit.networks import fresh_convnet
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -99,6 +107,18 @@ def test_feature_distances_are_those_of_separate_passes(case):
     wanted = reference.feature_distances(net, patches, real, PER_IMAGE)
     assert found.shape == (1, IPC - 1)
     torch.testing.assert_close(found[0], torch.tensor(wanted), **CLOSE)
+
+
+@pytest.mark.parametrize("distance", ["l2", "l1"])
+def test_gradient_distances_of_all_prefixes_are_those_of_separate_passes(case, distance):
+    net, patches, real = case
+    target, _ = real_gradients(net, [real], [LABEL])
+    labels, weights = image_labels([LABEL], [len(patches)]), torch.zeros(1, IPC)
+    found = match_prefixes(net, patches, labels, weights, target, [[PER_IMAGE] * IPC], distance)
+    wanted = reference.gradients(net, real, LABEL)
+    for n in range(1, IPC + 1):
+        alone = reference.whole_loss(net, patches[: n * PER_IMAGE], LABEL, wanted, distance)
+        torch.testing.assert_close(found.distances[0, n - 1], alone.detach(), **CLOSE)
 
 
 @pytest.mark.parametrize("distance", ["l2", "l1"])
