@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torchvision.models import DenseNet, VisionTransformer, mobilenet_v2, resnet18
 from torchvision.models.resnet import BasicBlock
 
+from .config import stem_pooling
+
 SMALL = 64  # pixels: images up to this size keep it in the first layer
 
 
@@ -76,7 +78,7 @@ def resnet10_ap(channels: int, size: int, classes: int, width: int = 64, norm: s
     4910922
     """
     make = {"instance": _instance_norm, "batch": nn.BatchNorm2d, "none": lambda _: nn.Identity()}[norm]
-    shrink = 1 if size <= SMALL else 2 if size <= 128 else 4
+    shrink = stem_pooling(size)
     stem = [_conv(channels, width, 7 if shrink == 4 else 3), make(width), nn.ReLU()]
     stem += [nn.AvgPool2d(shrink)] if shrink > 1 else []
     widths = [width, *(width * 2**stage for stage in range(4))]
@@ -121,7 +123,7 @@ def mobilenet(channels: int, size: int, classes: int) -> Network:
 
 def vit(channels: int, size: int, classes: int) -> Network:
     """A small vision transformer of torchvision's parts: 6 layers of 128 numbers, patches of 4 pixels (16 if large)."""
-    patch = 4 if size <= SMALL else 16
+    patch = _patch(size)
     net = VisionTransformer(size, patch, 6, 4, 128, 256, num_classes=classes)
     if channels != 3:
         net.conv_proj = nn.Conv2d(channels, 128, patch, patch)
@@ -148,13 +150,21 @@ def drawn(name: str, shape: tuple[int, int, int], classes: int, config, random: 
     that does not suit.
     """
     channels, height, width = shape
-    if height != width or height % 4 or height < 16:
-        raise ValueError(f"images of {width}x{height} pixels: network {name!r} needs squares of 16, 20, 24 ... pixels")
+    step = _patch(height) if name == "vit" else 1
+    if height != width or height % step or height < 16:
+        raise ValueError(
+            f"images of {width}x{height} pixels: network {name!r} needs squares of 16 or more pixels a side"
+            + (f", a multiple of {step}" if step > 1 else "")
+        )
     with _building, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random.initial_seed())
+        torch.default_generator.manual_seed(random.initial_seed())  # torch.manual_seed would reseed accelerators too
         if name == "resnet10_ap":
             return resnet10_ap(channels, height, classes, config.width, config.norm)
         return OTHERS[name](channels, height, classes)
+
+
+def _patch(size: int) -> int:
+    return 4 if size <= SMALL else 16
 
 
 def _instance_norm(width: int) -> nn.GroupNorm:

@@ -13,18 +13,18 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-SETTINGS = {"cpp.threads": 1, "layout_optimization": False, "cpp_wrapper": True}
-_compiler = ThreadPoolExecutor(1)  # PyTorch crashes where one thread traces after another that did so has ended
 MOST = 64  # graphs of a function: where every call has shapes of its own, compiling never pays
+_compiler = ThreadPoolExecutor(1)  # PyTorch crashes where one thread traces after another that did so has ended
 
 
 class Compiled:
-    """`function(net, *tensors, **settings)` by `torch.compile`: one graph for each shape of tensors and settings.
+    """`function(net, *tensors, **settings)` by TorchInductor: one graph for each shape of tensors and settings.
 
     What the function differentiates becomes part of the graph, so it may call `torch.autograd.grad`, twice if it likes;
-    what it returns is detached. The first call with new shapes takes a minute, or seconds once PyTorch has the graph in
-    its cache on disk. Where no graph can be compiled, for want of a C++ compiler say, a warning tells so once, and the
-    function runs as it is. Any number of threads may call.
+    what it returns is detached. All networks it is called with must be of one architecture, without buffers. The first
+    call with new shapes takes a minute, or seconds once PyTorch has the graph in its cache on disk. Where no graph can
+    be compiled, for want of a C++ compiler say, a warning tells so, and the function runs as it is. Any number of
+    threads may call.
     """
 
     def __init__(self, function: Callable):
@@ -37,37 +37,72 @@ class Compiled:
         graph = self._graph(net, tensors, settings)
         if graph is None:
             return self.function(net, *tensors, **settings)
-        with torch.no_grad():
-            return graph(dict(net.named_parameters()), *tensors)
+        return graph(net, *tensors)
 
     def _graph(self, net, tensors, settings) -> Callable | None:
         shapes = tuple((t.shape, t.dtype, t.device) for t in pytree.tree_leaves(tensors))
-        key = shapes, repr(sorted(settings.items()))
+        learning = tuple(p.requires_grad for p in net.parameters())
+        key = shapes, learning, repr(sorted(settings.items()))
         with self.lock:
-            if key not in self.graphs and self.works and len(self.graphs) < MOST:
-                try:
-                    self.graphs[key] = compile_graph(partial(self.function, **settings), net, *tensors)
-                except Exception as error:  # PyTorch's compilers raise errors of many unrelated kinds
-                    self.works = False
-                    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                    warnings.warn(f"not compiled, goes on without: {reason}", RuntimeWarning, stacklevel=4)
+            if key not in self.graphs and self.works:
+                self._compile(key, partial(self.function, **settings), net, tensors)
             return self.graphs.get(key)
+
+    def _compile(self, key, function, net, tensors) -> None:
+        reason = f"{MOST} graphs made already" if len(self.graphs) == MOST else None
+        try:
+            if reason is None:
+                self.graphs[key] = compile_graph(function, net, *tensors)
+        except Exception as error:  # PyTorch's compilers raise errors of many unrelated kinds
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if reason is not None:
+            self.works = False
+            warnings.warn(f"not compiled, goes on without: {reason}", RuntimeWarning, stacklevel=1)  # shown once
 
 
 def compile_graph(function: Callable, net: nn.Module, *tensors) -> Callable:
-    """`function(net, *tensors)` as a graph of the parameters and tensors, compiled for their shapes and run once."""
-    return _compiler.submit(_compile, torch.get_num_threads(), function, net, *tensors).result()
+    """`function(net, *tensors)` compiled for these shapes, to be called with a like network and tensors."""
+    return _compiler.submit(_trace_and_compile, function, net, tensors).result()
 
 
-def _compile(threads: int, function: Callable, net: nn.Module, *tensors) -> Callable:
-    torch.set_num_threads(threads)  # a graph is compiled anew where another number is set
-    parameters = dict(net.named_parameters())
-    holder = _Holder(copy.deepcopy(net), function)  # tracing replaces its parameters for a while
-    graph = make_fx(partial(_call, holder))(parameters, *tensors)
-    compiled = torch.compile(graph, dynamic=False, options=SETTINGS)
+def _trace_and_compile(function: Callable, net: nn.Module, tensors: tuple) -> Callable:
+    given, form = pytree.tree_flatten(tensors)
+    names = [name for name, _ in net.named_parameters()]
+    learning = [p.requires_grad for p in net.parameters()]
+    holder, found = _Holder(copy.deepcopy(net), function), []  # tracing replaces the parameters of the network
+
+    def flat(*values: Tensor) -> list[Tensor]:
+        parameters = [v.detach().requires_grad_(learns) for v, learns in zip(values, learning, strict=False)]
+        named = {f"net.{name}": p for name, p in zip(names, parameters, strict=True)}
+        leaves, form_found = pytree.tree_flatten(
+            functional_call(holder, named, tuple(pytree.tree_unflatten(values[len(names) :], form)))
+        )
+        found.append(form_found)
+        return leaves
+
+    values = _flat(net, given)
+    traced = make_fx(flat)(*values)
+    for node in traced.graph.nodes:
+        node.meta.clear()  # what tracing noted of each value, which Inductor wants to find out for itself
     with torch.no_grad():
-        compiled(parameters, *tensors)
-    return compiled
+        graph = torch._inductor.compile(traced, values, options=_settings(values[0].device))
+
+    def run(net: nn.Module, *tensors):
+        with torch.no_grad():
+            return pytree.tree_unflatten(graph(*_flat(net, pytree.tree_leaves(tensors))), found[0])
+
+    return run
+
+
+def _flat(net: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
+    return [value.detach().contiguous() for value in (*net.parameters(), *tensors)]
+
+
+def _settings(device: torch.device) -> dict:
+    settings = {"layout_optimization": False}  # small maps lose by other layouts
+    if device.type == "cpu":  # there a worker has one core, and must not keep the others from Python
+        settings |= {"cpp.threads": 1, "cpp_wrapper": True}
+    return settings
 
 
 class _Holder(nn.Module):
@@ -79,8 +114,3 @@ class _Holder(nn.Module):
 
     def forward(self, *tensors):
         return self.function(self.net, *tensors)
-
-
-def _call(holder: _Holder, parameters: dict[str, Tensor], *tensors):
-    given = {f"net.{name}": value.detach().requires_grad_(value.requires_grad) for name, value in parameters.items()}
-    return functional_call(holder, given, tensors)

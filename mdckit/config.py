@@ -124,8 +124,8 @@ class TrainConfig:
     cutmix: float = 0.5  # probability
     evaluations: int = 4
     seeds: tuple[int, ...] = (0, 1, 2)
-    network: str = "convnet"  # or one of `NETWORKS`, of which all but "resnet10_ap" come with a width and batch norm
-    width: int = 128
+    network: str = "convnet"  # one of `NETWORKS`
+    width: int = 128  # of the ConvNet and of ResNet10-AP, as is the norm; the others have their own
     depth: int = 3  # of the ConvNet
     norm: Literal["instance", "batch", "none"] = "instance"
 
@@ -240,6 +240,11 @@ def _replace(config, changes: dict):
     for name in changes:
         _choice(f"{type(config).__name__} setting", name, names)
     return dataclasses.replace(config, **changes)
+
+
+def stem_pooling(size: int) -> int:
+    """By how much ResNet10-AP's first layer shrinks images of `size` pixels a side."""
+    return 1 if size <= 64 else 2 if size <= 128 else 4
 
 
 def check_count(name: str, value: object, least: int = 1) -> None:

@@ -12,6 +12,7 @@ from .baselines import Recipe
 from .condense import condense_steps
 from .config import CondenseConfig
 from .data import ImageData
+from .lockstep import Passes
 from .machine import free_memory, pick_device
 from .memory import gigabytes, memory_needed, require_memory
 from .networks import fresh_network
@@ -49,7 +50,8 @@ def estimate(
 ) -> Estimate:
     """Measure one inner iteration of `condense` with the same arguments and tell the cost of the whole run.
 
-    Takes about three iterations. Errors are those of `condense`, MemoryError for a run that would not fit among them.
+    Takes about three iterations, and the time of compiling where the configuration asks for that. Errors are those
+    of `condense`, MemoryError for a run that would not fit among them.
 
     >>> from mdckit import baselines, load
     >>> config = CondenseConfig.preset("digits", "quick", ipc=2, width=8)
@@ -78,10 +80,10 @@ def _pretraining(data: ImageData, config: CondenseConfig, device: torch.device) 
     """Seconds of the pretraining of one network, from its first three batches."""
     net = fresh_network(data.shape, len(data.classes), config, config.seed, device=device)
     optimizer = torch.optim.SGD(net.parameters(), config.net_lr)
-    batches = RealImages(data, config, device).pretraining(1)
+    batches, run = RealImages(data, config, device).pretraining(1), Passes.of(config).loss_gradients
     stamps = []
     for images, labels, random in islice(batches, 3):
-        train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random)
+        train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random, run=run)
         stamps.append(_now(device))
     taken = (stamps[-1] - stamps[0]) / max(len(stamps) - 1, 1)
     return taken * config.pretrain * -(-len(data.y_train) // config.net_batch)

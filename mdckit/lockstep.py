@@ -13,7 +13,7 @@ from . import augment, formation, matching, training
 from .baselines import Recipe
 from .checkpoint import RunState, SetState
 from .compiled import Compiled
-from .config import CondenseConfig
+from .config import CondenseConfig, stem_pooling
 from .parallel import Pool
 from .rng import generator
 from .streams import RealImages
@@ -88,6 +88,15 @@ def largest_pass(device: torch.device) -> int:
     return 1_700_000 if device.type == "cpu" else 2**26
 
 
+def map_numbers(config: CondenseConfig, side: int) -> float:
+    """Numbers in the first feature map of an image of `side` pixels.
+
+    ResNet10-AP, which has more maps of that size, counts as the ConvNet that has as many numbers in all.
+    """
+    more = 1 + 5 / stem_pooling(side) ** 2 if config.network == "resnet10_ap" else 1
+    return more * config.width * side**2
+
+
 def _blocks(classes: int, workers: int) -> list[range]:
     """Consecutive classes, in as many blocks of at most `BLOCK` as keep all workers equally busy."""
     rounds = -(-classes // (workers * BLOCK))
@@ -128,8 +137,8 @@ class _Block:
 
     def _shared_passes(self, images: int) -> list[range]:
         """The classes, as many in each pass as the device likes, of so many images each."""
-        numbers = images * self.config.width * self.real.data.shape[-1] ** 2
-        return _parts(self.classes, max(1, largest_pass(self.real.device) // numbers))
+        numbers = images * map_numbers(self.config, self.real.data.shape[-1])
+        return _parts(self.classes, max(1, int(largest_pass(self.real.device) / numbers)))
 
     def _targets(self) -> Targets:
         """What the classes are matched against, computed once for all sets."""

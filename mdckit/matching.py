@@ -77,7 +77,7 @@ def _taps(net: nn.Module):
 def _weight_gradient(conv: nn.Conv2d, inputs: Tensor, error: Tensor) -> Tensor:
     return conv2d_weight(
         inputs.to(error.dtype), conv.weight.shape, error, conv.stride, conv.padding, conv.dilation, conv.groups
-    ).to(inputs.dtype)  # (out, in, 3, 3)
+    ).to(conv.weight.dtype)  # (out, in, 3, 3)
 
 
 def real_gradients(

@@ -8,7 +8,7 @@ import torch
 from .baselines import Recipe
 from .config import CondenseConfig
 from .data import ImageData
-from .lockstep import largest_pass
+from .lockstep import BLOCK, largest_pass, map_numbers
 from .machine import free_memory
 
 MAPS = 30  # first feature maps held at once while a pass is differentiated twice, with all smaller ones (measured)
@@ -33,11 +33,18 @@ def memory_needed(data: ImageData, recipes: Sequence[Recipe], config: CondenseCo
     groups = max(len(recipe.weights(n, 1 if n > 1 else None)) for recipe, n in zip(recipes, sizes, strict=True))
     pixels = sum(sizes) * len(data.classes) * channels * side**2
     images = max(max(sizes) * config.factor**2, config.batch_real / 2)  # real ones are differentiated once only
-    numbers = max(images * config.width * (side + 4 * (channels == 1)) ** 2, largest_pass(device))
-    weights = 9 * config.width * (channels + (config.depth - 1) * config.width)
-    per_worker = MAPS * numbers + GROUP_COPIES * groups * weights
+    numbers = max(images * map_numbers(config, side + 4 * (channels == 1)), largest_pass(device))
+    targets = min(BLOCK, -(-len(data.classes) // workers))  # classes whose real gradients are kept
+    per_worker = MAPS * numbers + (GROUP_COPIES * groups + targets) * _weights(config, channels)
     on_device = 0 if device.type == "cpu" else data.x_train.nbytes
     return int(4 * (3 * pixels + workers * per_worker)) + on_device + LIBRARIES
+
+
+def _weights(config: CondenseConfig, channels: int) -> int:
+    """Numbers in all convolution weights."""
+    if config.network == "resnet10_ap":
+        return config.width * (49 * channels + (18 + 14 * (4 + 16 + 64)) * config.width)
+    return 9 * config.width * (channels + (config.depth - 1) * config.width)
 
 
 def require_memory(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig, device: torch.device) -> None:

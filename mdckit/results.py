@@ -40,7 +40,10 @@ def record(
         "accuracy": _per_size(results, "best"),
         "accuracy_last": _per_size(results, "last"),
         "mls_trace": {name: s.mls_trace for name, s in sets.items() if s.mls_trace},
-        "feature_distances": {name: s.info["feature_distances"] for name, s in sets.items()},
+        **{
+            key: {name: s.info[key] for name, s in sets.items() if key in s.info}
+            for key in ("feature_distances", "gradient_distances")
+        },
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "config": {"condense": asdict(config), "train": asdict(train)},
         "versions": versions(),

@@ -13,7 +13,7 @@ Freeze = Literal["released", "paper", "none"]
 class SubsetState:
     """The MLS history of one set (or of one class, class-wise); loops t are 1-based.
 
-    `rule` "rate" picks the subset whose feature distance changed most (MDC Eq. 9), "largest" the
+    `rule` "rate" picks the subset whose distance (of features, or of gradients) changed most (MDC Eq. 9), "largest" the
     one with the largest distance (MDC Table 3, row 2). `freeze` "released" freezes the largest MLS below the
     current one that was last chosen more than a period ago, "paper" is MDC Eq. 10 to the letter, "none" freezes
     nothing.
@@ -34,7 +34,7 @@ class SubsetState:
         check_count("period", self.period)
 
     def measures(self, t: int) -> bool:
-        """Whether feature distances are measured in loop t: in the first and in every `period`-th."""
+        """Whether distances are measured in loop t: in the first and in every `period`-th."""
         return t == 1 or t % self.period == 0
 
     def observe(self, t: int, distances: Sequence[float]) -> Self:

@@ -55,7 +55,10 @@ def test_an_estimate_is_near_what_the_run_takes():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_estimated_memory_holds_the_run_and_is_no_fantasy():
+@pytest.mark.parametrize(
+    "network", ["width=64", "network='resnet10_ap', width=16", "network='resnet10_ap', width=64, factor=1"]
+)
+def test_the_estimated_memory_holds_the_run_and_is_no_fantasy(network):
     """In a fresh process, whose peak is the run's."""
     code = """if True:
         import resource, torch
@@ -68,7 +71,7 @@ def test_the_estimated_memory_holds_the_run_and_is_no_fantasy():
         images = torch.randint(0, 256, (80, 3, 32, 32)).byte()
         labels = torch.arange(2).repeat(40)
         data, recipes = from_arrays(images, labels, images, labels), [baselines.mdc(), baselines.all_prefixes()]
-        config = CondenseConfig(ipc=10, factor=2, outer=1, inner=2, width=64, net_images=8)
+        config = CondenseConfig(**dict(ipc=10, factor=2, outer=1, inner=2, net_images=8) | dict(NETWORK))
         torch.nn.functional.conv2d(torch.rand(2, 3, 8, 8), torch.rand(4, 3, 3, 3))
         before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
         needed = memory_needed(data, recipes, config, torch.device("cpu"))
@@ -76,6 +79,7 @@ def test_the_estimated_memory_holds_the_run_and_is_no_fantasy():
             pass
         print(needed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
     """
+    code = code.replace("NETWORK", network)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     needed, grown = map(int, done.stdout.split())
     assert grown < needed < 5 * grown

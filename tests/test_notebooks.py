@@ -31,7 +31,8 @@ QUICK = {
     "08_training_dynamics_and_lbpe": SHORT | {"epochs": 6, "early": 4, "top": 2, "looked_at": [1, 4], "sizes": [1]},
     "09_balanced_pruning": LOGS | {"sizes": [1, 2, 5], "ratios": [0.5, 0.9], "real_epochs": {"20": 4}},
     "11_mdc_meets_yoco": LOGS | {"sizes": [1, 3]},
-    "20_run": TINY | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise"], "ipc": 2},
+    "20_run": TINY
+    | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise", "mdc_gradient"], "ipc": 2},
     "21_resize": LOGS | {"sizes": [1], "methods": ["lbpe_balanced", "ssp", "ccs"]},
 }
 
