@@ -66,6 +66,7 @@ def compile_graph(function: Callable, net: nn.Module, *tensors) -> Callable:
 
 
 def _trace_and_compile(function: Callable, net: nn.Module, tensors: tuple) -> Callable:
+    torch.set_num_threads(1)  # a second team of OpenMP threads in the process makes the first three times slower
     given, form = pytree.tree_flatten(tensors)
     names = [name for name, _ in net.named_parameters()]
     learning = [p.requires_grad for p in net.parameters()]

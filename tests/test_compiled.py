@@ -98,6 +98,23 @@ def test_without_a_compiler_one_warning_is_given_and_the_function_runs_as_it_is(
     assert not function.graphs
 
 
+@needs_compiler
+def test_tracing_stays_on_one_core():
+    seen = []
+
+    def noted(net, images):
+        seen.append(torch.get_num_threads())
+        return scaled(net, images)
+
+    torch.set_num_threads(2)
+    try:
+        Compiled(noted)(torch.nn.Linear(2, 1), torch.ones(3))
+        seen.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [1, 2]
+
+
 def test_where_every_call_has_another_shape_compiling_is_given_up(monkeypatch):
     monkeypatch.setattr(compiled, "MOST", 0)
     net, function = torch.nn.Linear(2, 1), Compiled(scaled)
