@@ -6,7 +6,8 @@ import pytest
 
 import mdckit
 from mdckit import CondenseConfig, TrainConfig, baselines
-from mdckit.config import CONDENSE_PRESETS, TRAIN_PRESETS, check_count
+from mdckit.config import check_count
+from mdckit.presets import CONDENSE_PRESETS, TRAIN_PRESETS
 
 NAMES = ("cifar10", "cifar100", "svhn", "mnist", "fashion-mnist")
 L1 = dict.fromkeys(("mnist", "fashion-mnist"), "l1")
