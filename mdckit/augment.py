@@ -3,7 +3,8 @@
 Images are (B, P, C, H, W): B rows with one draw each, P images that share it. Siamese augmentation
 is one row (the real and the synthetic images of a class share its draw); per-sample augmentation has
 P = 1. A strategy names operations joined by ``_``: flip and color are applied if named, then exactly one of the
-named {crop, scale, rotate}, then cutout. Zero is the mean colour, since images are normalised.
+named {crop, scale, rotate}, then cutout. Of operations joined by ``|`` exactly one is applied, the same one to all rows
+(DSA). Zero is the mean colour, since images are normalised.
 """
 
 import math
@@ -31,6 +32,9 @@ def draw(strategy: str, rows: int, size: int, random: torch.Generator) -> Draw:
         return torch.randint(low, high + 1, (rows, 2), generator=random)
 
     names = strategy.split("_")
+    if "|" in strategy:
+        choices = strategy.split("|")
+        names = [choices[int(torch.randint(len(choices), (), generator=random))]]
     warps = [name for name in ("crop", "scale", "rotate") if name in names]
     warp = warps[int(torch.randint(len(warps), (), generator=random))] if warps else None
     params: Draw = {}

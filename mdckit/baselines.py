@@ -10,6 +10,11 @@ from .config import check_count
 from .subsets import Freeze, SubsetState
 
 SUBSET_RULES = ("none", "rate", "largest", "all")
+METRICS = {  # of a subset -> the name of the record of it
+    "feature": "feature_distances",
+    "gradient": "gradient_distances",
+    "accuracy": "subset_accuracies",
+}
 
 
 @dataclass(frozen=True)
@@ -18,8 +23,9 @@ class Recipe:
 
     `subsets` "none" adds none (IDC), "rate" adds the MLS (MDC Eq. 8 and 9), "largest" the subset with the largest
     distance, "all" a mean over every proper prefix (MDC Eq. 3), in which that of n images counts ``n ** -decay``.
-    `metric` is the distance to the real images that chooses the MLS: of mean features (MDC Eq. 5), or of mean gradients
-    (MDC Table 5), which comes from the same pass. `ipc` None means the config's; `start` is the first real image of the
+    `metric` chooses the MLS (MDC Table 5): the distance to the real images of mean features (MDC Eq. 5), or of mean
+    gradients, which comes from the same pass, or the "accuracy" on real training images of a network trained on every
+    subset, which costs a training each. `ipc` None means the config's; `start` is the first real image of the
     initialisation, in stored images. Raises ValueError for an unknown rule or metric, or a decay that is not finite.
 
     >>> Recipe("all_prefixes", subsets="all").weights(3, mls=None)
@@ -35,15 +41,17 @@ class Recipe:
     freeze: Freeze = "released"
     class_wise: bool = False
     decay: float = 0.0
-    metric: Literal["feature", "gradient"] = "feature"
+    metric: Literal["feature", "gradient", "accuracy"] = "feature"
 
     def __post_init__(self):
         if self.subsets not in SUBSET_RULES:
             raise ValueError(f"unknown subset rule {self.subsets!r}: choose one of {', '.join(SUBSET_RULES)}")
         if self.freeze not in ("released", "paper", "none"):
             raise ValueError(f"unknown freeze {self.freeze!r}: choose one of released, paper, none")
-        if self.metric not in ("feature", "gradient"):
-            raise ValueError(f"unknown metric {self.metric!r}: choose one of feature, gradient")
+        if self.metric not in METRICS:
+            raise ValueError(f"unknown metric {self.metric!r}: choose one of {', '.join(METRICS)}")
+        if self.metric == "accuracy" and self.class_wise:
+            raise ValueError("metric 'accuracy' asked class by class: it is one number for all classes")
         if isinstance(self.decay, bool) or not isinstance(self.decay, int | float) or not math.isfinite(self.decay):
             raise ValueError(f"decay {self.decay!r} asked: give a finite number, 0 for equal weights")
         check_count("start", self.start, 0)
@@ -114,6 +122,7 @@ def recipes_by_name(names: list[str], ipc: int) -> list[Recipe]:
         "mdc_class_wise": [mdc(name="mdc_class_wise", class_wise=True)],
         "mdc_paper_freeze": [mdc(name="mdc_paper_freeze", freeze="paper")],
         "mdc_gradient": [mdc(name="mdc_gradient", metric="gradient")],
+        "mdc_accuracy": [mdc(name="mdc_accuracy", metric="accuracy")],
         "all_prefixes": [all_prefixes()],
         "baseline_a": baseline_a(ipc),
         "baseline_b": baseline_b(ipc),

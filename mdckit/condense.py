@@ -13,18 +13,19 @@ import torch
 from torch import Tensor
 
 from . import files, formation, parallel
-from .baselines import Recipe
+from .baselines import METRICS, Recipe
 from .checkpoint import RunState, SetState, load_checkpoint, save_checkpoint
 from .condensed import CondensedSet
 from .config import CondenseConfig
-from .data import ImageData
+from .data import ImageData, denormalize, to_float
+from .evaluate import subset_accuracies
 from .lockstep import Passes, match_sets
 from .machine import pick_device, versions
 from .memory import require_memory
-from .networks import fresh_network
 from .progress import progress
+from .rng import generator
 from .streams import RealImages
-from .training import train_step
+from .trajectory import fresh, trajectories
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,25 @@ def start(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig) ->
     for recipe in recipes:
         per_image = config.factor**2
         count = (recipe.ipc or config.ipc) * per_image
-        images = formation.compose(data.first_images(count, recipe.start * per_image), config.factor)
+        images = formation.compose(_first_images(data, recipe, config, count), config.factor)
         histories = len(data.classes) if recipe.class_wise else 1
         subsets = (recipe.subset_state(config.period),) * histories
         sets[recipe.name] = SetState(images, torch.zeros_like(images), subsets)
     return RunState(0, sets)
+
+
+def _first_images(data: ImageData, recipe: Recipe, config: CondenseConfig, count: int) -> Tensor:
+    """What the cells of a set start from, (K, count, C, H, W)."""
+    first = recipe.start * config.factor**2
+    if config.how.start == "noise":  # of normalised pixels
+        random = generator(config.seed, "noise", recipe.start)
+        return denormalize(torch.randn(len(data.classes), count, *data.shape, generator=random), data.mean, data.std)
+    if config.how.start == "real":
+        return data.first_images(count, first)
+    cpu = torch.device("cpu")
+    net, real = fresh(data, config, "representatives", device=cpu), RealImages(data, config, cpu)
+    chosen = [real.represent(net, c, first + count)[first:] for c in range(len(data.classes))]
+    return to_float(data.x_train[torch.stack(chosen)])
 
 
 def condense_steps(
@@ -119,29 +134,31 @@ def _run(data, recipes, config, device, state) -> Iterator[Step]:
     real, passes = RealImages(data, config, device), Passes.of(config)
     with parallel.cores(device) as pool:
         for t in range(state.outer + 1, config.outer + 1):
-            net = fresh_network(data.shape, len(data.classes), config, config.seed, "network", t, device=device)
-            optimizer = torch.optim.SGD(
-                net.parameters(), config.net_lr, momentum=config.net_momentum, weight_decay=config.net_weight_decay
-            )
-            _update(net, optimizer, real.pretraining(t), config, pool, passes)
+            paths, loop = trajectories(data, recipes, config, device, t), _Loop(recipes)
+            for path in paths:
+                path.train(real.pretraining(t), config, pool, passes)
             for s in state.sets.values():
-                s.images.clamp_(0, 1)
-            loop = _Loop(recipes)
+                if not config.how.joint:
+                    s.images.clamp_(0, 1)
             for e in range(1, config.inner + 1):
-                loss, distances = match_sets(net, real, recipes, state, config, t, e, pool, passes)
-                _update(net, optimizer, real.network_batches(t, e), config, pool, passes)
+                loss, distances = {}, {}
+                for path in paths:
+                    found = match_sets(path.net, real, path.recipes, state, config, t, e, pool, passes)
+                    loss, distances = loss | found[0], distances | found[1]
+                    if e < config.inner:  # nothing is matched on what the network would learn now
+                        path.train(path.batches(real, state, t, e), config, pool, passes)
                 loop.add(loss, distances)
                 mls = {r.name: [h.mls(t) for h in state.sets[r.name].subsets] for r in recipes}
                 frozen = {r.name: [h.frozen(t) for h in state.sets[r.name].subsets] for r in recipes}
                 if e == config.inner:
-                    loop.end(state, t)
+                    loop.end(state, t, _accuracies(real, recipes, state, t, pool))
                 yield Step(t, e, e == config.inner, loss, mls, frozen, state)
 
 
-def _update(net, optimizer, batches, config, pool, passes) -> None:
-    for images, labels, random in batches:
-        settings = config.net_augment, config.net_cutmix, random, pool, passes.loss_gradients
-        train_step(net, optimizer, images, labels, *settings)
+def _accuracies(real, recipes, state, t, pool) -> dict[str, Tensor]:
+    """What chooses the next MLS of the recipes that go by accuracy, where one is chosen after loop t."""
+    chosen = [r.name for r in recipes if r.metric == "accuracy" and state.sets[r.name].subsets[0].measures(t)]
+    return {name: subset_accuracies(real, state.sets[name].images, pool) for name in chosen}
 
 
 class _Loop:
@@ -157,12 +174,12 @@ class _Loop:
             for name, value in new.items():
                 sums[name] = sums.get(name, 0) + value
 
-    def end(self, state: RunState, t: int) -> None:
-        """Enter the loop's means in the state: the loss, and the distances that choose the next MLS."""
+    def end(self, state: RunState, t: int, accuracies: dict[str, Tensor]) -> None:
+        """Enter the loop's means in the state: the loss, and the distances, or accuracies, that choose the next MLS."""
         for recipe in self.recipes:
             s = state.sets[recipe.name]
             s.losses.append(self.losses[recipe.name].item() / self.count)
-            means = self.distances[recipe.name] / self.count  # (K, N-1)
+            means = accuracies.get(recipe.name, self.distances[recipe.name] / self.count)  # (K or 1, N-1)
             if s.subsets[0].measures(t) and means.numel():
                 s.distances.append([t, *means.mean(0).tolist()])
                 if recipe.adaptive:
@@ -185,7 +202,7 @@ def condensed_sets(
             "outer": state.outer,
             "mls_trace": traces if recipe.class_wise else traces[0] if traces else [],
             "losses": s.losses,
-            f"{recipe.metric}_distances": s.distances,
+            METRICS[recipe.metric]: s.distances,
             "versions": versions(),
         }
         images = s.images.detach().cpu().clone()
@@ -209,4 +226,6 @@ def _check(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig) -
                 f"recipe {recipe.name!r} chooses among subsets of {ipc} image per class: it needs ipc >= 2"
             )
         data.require((recipe.start + ipc) * per_image)
-    fresh_network(data.shape, len(data.classes), config, config.seed)
+    if config.how.real == "representative":
+        data.require(config.batch_real)
+    fresh(data, config, device=torch.device("cpu"))

@@ -1,17 +1,21 @@
 """Settings as frozen values, checked when they are made."""
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from .presets import CONDENSE_PRESETS, TRAIN_PRESETS
+from .methods import METHODS, Method
+from .presets import CONDENSE_PRESETS, DIGITS, METHOD_PRESETS, TRAIN_PRESETS
 
 OPERATIONS = ("flip", "color", "crop", "scale", "rotate", "cutout")
 NORMS = ("instance", "batch", "none")
 CONDENSERS = ("convnet", "resnet10_ap")  # networks in which images do not depend on each other
 NETWORKS = (*CONDENSERS, "resnet10", "resnet10_wide", "resnet18", "densenet", "mobilenet", "vit")
 Precision = Literal["float32", "bfloat16"]
+Distance = Literal["l2", "l1", "cosine", "features"]
+Formation = Literal["single", "multi", "bound"]
 
 
 @dataclass(frozen=True)
@@ -19,19 +23,21 @@ class CondenseConfig:
     """How a set is condensed (IDC with any subset loss on top); the defaults are the paper's for CIFAR-10.
 
     Augmentations are operation names joined by ``_`` (see `mdckit.augment`). The learning rate is
-    the base value: `image_lr` scales it by size and images per class. Raises ValueError for a value
-    that cannot be run.
+    the base value: `image_lr` scales it by size and images per class. For another `method` start from its preset.
+    Raises ValueError for a value that cannot be run, or not together with another.
 
     >>> CondenseConfig(ipc=10, factor=2).patches
     40
     """
 
     ipc: int = 10  # N, stored images per class
+    method: str = "idc"  # or "dream", "dc", "dsa", "dm": see `mdckit.methods`
     factor: int = 2  # f, an image holds f x f cells
+    formation: Formation = "single"  # how images are decoded while condensing: see `mdckit.formation.plan`
     outer: int = 2000  # outer loops, each with a fresh network
     inner: int = 100  # matching steps, each followed by a network update
     period: int = 100  # outer loops between two choices of the MLS (the paper's delta t)
-    distance: Literal["l2", "l1"] = "l2"  # squared L2 or L1, summed over all convolution weights
+    distance: Distance = "l2"  # squared L2 or L1, summed over all convolution weights; others belong to a method
     lr: float = 5e-3  # base learning rate of the pixels
     reference_size: int = 32  # pixels of the image side that `lr` belongs to
     momentum: float = 0.5  # of the pixels' one SGD buffer shared by all classes
@@ -42,7 +48,7 @@ class CondenseConfig:
     width: int = 128
     depth: int = 3  # of the ConvNet
     norm: Literal["instance", "batch", "none"] = "instance"
-    net_images: int = 2000  # real images per network update
+    net_images: int = 2000  # images per network update, of a set that trains its own network rounded to epochs
     net_batch: int = 64
     net_lr: float = 0.01
     net_momentum: float = 0.9
@@ -50,18 +56,25 @@ class CondenseConfig:
     net_augment: str = "color_crop"  # per sample, while the network trains
     net_cutmix: float = 0.5  # probability
     pretrain: int = 0  # epochs on the real images before the first matching step
+    accuracy_epochs: int = 20  # on each subset, where a recipe's metric is "accuracy"
     seed: int = 0
     compile: bool = False  # torch.compile every pass: minutes at the start, faster from then on
     precision: Precision = "float32"  # what convolutions read; "bfloat16" pays where the machine has it
 
     def __post_init__(self):
         _positive(self, "ipc", "factor", "outer", "inner", "period", "reference_size", "batch_real")
-        _positive(self, "batch_syn_max", "width", "depth", "net_images", "net_batch")
+        _positive(self, "batch_syn_max", "width", "depth", "net_images", "net_batch", "accuracy_epochs")
         _at_least_zero(self, "pretrain", "seed")
         _numbers(self, "lr", "momentum", "net_lr", "net_momentum", "net_weight_decay")
         _chances(self, "net_cutmix")
         _operations(self, "augment", "net_augment")
-        _choice("distance", self.distance, ("l2", "l1"))
+        _choice("method", self.method, tuple(METHODS))
+        _choice("formation", self.formation, ("single", "multi", "bound"))
+        if self.distance not in self.how.distances:
+            raise ValueError(
+                f"distance {self.distance!r} asked of method {self.method!r}, which compares by "
+                f"{' or '.join(self.how.distances)}: take its settings, CondenseConfig.preset(method={self.method!r})"
+            )
         if self.network in NETWORKS and self.network not in CONDENSERS:
             raise ValueError(
                 f"network {self.network!r} asked for condensation, where images must not depend on each other: "
@@ -78,17 +91,28 @@ class CondenseConfig:
             )
         if self.patches > self.batch_syn_max:
             raise ValueError(
-                f"ipc {self.ipc} x factor {self.factor}^2 = {self.patches} patches per class exceed "
+                f"ipc {self.ipc} at factor {self.factor} = {self.patches} patches per class exceed "
                 f"batch_syn_max {self.batch_syn_max}: raise batch_syn_max or lower ipc or factor"
             )
 
     @property
+    def how(self) -> Method:
+        """What the method's name stands for."""
+        return METHODS[self.method]
+
+    @property
     def patches(self) -> int:
-        """Decoded images per class, N f^2."""
+        """Decoded images per class while condensing, at most: N f^2 unless `formation` says otherwise."""
+        if self.formation == "multi":
+            return self.ipc * sum(g**2 for g in range(1, self.factor + 1))
+        if self.formation == "bound":
+            return max(self.ipc, min(self.ipc * self.factor**2, self.batch_syn_max))
         return self.ipc * self.factor**2
 
     def image_lr(self, ipc: int, size: int) -> float:
         """Learning rate of the pixels of a set with `ipc` images of `size` pixels (IDC: lr N/10 (H/H0)^2)."""
+        if self.how.joint:
+            return self.lr
         return self.lr * ipc / 10 * (size / self.reference_size) ** 2
 
     def replace(self, **changes) -> Self:
@@ -99,10 +123,19 @@ class CondenseConfig:
     def preset(cls, dataset: str, scale: str = "paper", **changes) -> Self:
         """The settings for `dataset` at `scale` "paper" or "quick", with `changes` on top.
 
+        A `method` among the changes brings its own. DC and DSA take as many inner iterations as there are images per
+        class, as published for 1, 10, 20, 30, 40 and 50.
+
         >>> CondenseConfig.preset("svhn").net_images
         500
+        >>> CondenseConfig.preset("cifar10", method="dsa").distance
+        'cosine'
         """
-        preset = _lookup(CONDENSE_PRESETS, dataset, scale)
+        preset = _lookup(CONDENSE_PRESETS, dataset, scale) | METHOD_PRESETS[scale].get(changes.get("method"), {})
+        if changes.get("method") in ("dc", "dsa"):
+            preset["inner"] = changes.get("ipc", cls.ipc)
+        if dataset in DIGITS:
+            preset |= {key: preset[key].replace("|flip", "") for key in ("augment", "net_augment") if key in preset}
         if dataset in ("mnist", "mnist5k") and changes.get("factor", preset.get("factor", cls.factor)) != 1:
             preset = preset | {"augment": "color_crop", "net_cutmix": 0.0}
         return _replace(cls(), preset | changes)
@@ -215,7 +248,7 @@ def _operations(config, *names):
         strategy = getattr(config, name)
         if not isinstance(strategy, str):
             raise ValueError(f"{name} must be operation names joined by '_', got {strategy!r}")
-        for operation in filter(None, strategy.split("_")):
+        for operation in filter(None, re.split(r"[_|]", strategy)):
             _choice(f"operation in {name}", operation, OPERATIONS)
 
 

@@ -27,6 +27,7 @@ class Estimate:
     iterations: int  # outer x inner
     iteration: float  # seconds of one, all sets together
     pretraining: float  # seconds, of all outer loops together
+    choosing: float  # seconds, of all choices of an MLS by accuracy
     memory: int  # bytes, at most
     free: int  # bytes
     device: str
@@ -34,13 +35,15 @@ class Estimate:
     @property
     def seconds(self) -> float:
         """Of the whole run."""
-        return self.iterations * self.iteration + self.pretraining
+        return self.iterations * self.iteration + self.pretraining + self.choosing
 
     def __str__(self) -> str:
         left = str(timedelta(seconds=round(self.seconds)))
         rate = f"{self.iterations:,} iterations of {self.iteration:.3g} s"
         if self.pretraining:
             rate += f" and {timedelta(seconds=round(self.pretraining))} of pretraining"
+        if self.choosing:
+            rate += f" and {timedelta(seconds=round(self.choosing))} of choosing subsets by accuracy"
         memory = f"up to {gigabytes(self.memory)} of {gigabytes(self.free)} free memory"
         return f"about {left} ({rate}) and {memory} on {self.device}"
 
@@ -50,8 +53,9 @@ def estimate(
 ) -> Estimate:
     """Measure one inner iteration of `condense` with the same arguments and tell the cost of the whole run.
 
-    Takes about three iterations, and the time of compiling where the configuration asks for that. Errors are those
-    of `condense`, MemoryError for a run that would not fit among them.
+    Takes about four iterations, the time of compiling where the configuration asks for that, and that of one choice
+    where a recipe chooses by accuracy. Errors are those of `condense`, MemoryError for a run that would not fit among
+    them.
 
     >>> from mdckit import baselines, load
     >>> config = CondenseConfig.preset("digits", "quick", ipc=2, width=8)
@@ -61,13 +65,16 @@ def estimate(
     chosen = pick_device(device)
     require_memory(data, recipes, config, chosen)
     needed, free = memory_needed(data, recipes, config, chosen), free_memory(chosen)
-    short = config.replace(outer=1, inner=3, pretrain=0)
+    once = {"outer": 1, "inner": 4} if config.inner > 1 else {"outer": 4, "inner": 1}
     stamps = []
-    for _ in condense_steps(data, recipes, short, device=device):
+    for _ in condense_steps(data, recipes, config.replace(**once, pretrain=0), device=device):
         stamps.append(_now(chosen))
-    iteration = min(after - before for before, after in pairwise(stamps))
+    *whole, last = [after - before for before, after in pairwise(stamps)]  # the last one ends a loop
+    iteration = min(whole)
+    choices = len({1, *range(config.period, config.outer + 1, config.period)})
+    choosing = choices * max(0.0, last - iteration) if any(r.metric == "accuracy" for r in recipes) else 0.0
     pretraining = config.outer * _pretraining(data, config, chosen) if config.pretrain else 0.0
-    return Estimate(config.outer * config.inner, iteration, pretraining, needed, free, str(chosen))
+    return Estimate(config.outer * config.inner, iteration, pretraining, choosing, needed, free, str(chosen))
 
 
 def _now(device: torch.device) -> float:

@@ -98,6 +98,11 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return (images - shift) / images.new_tensor(std)[:, None, None]
 
 
+def denormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """The pixels that `normalize` turned into images (..., C, H, W)."""
+    return images * images.new_tensor(std)[:, None, None] + images.new_tensor(mean)[:, None, None]
+
+
 def class_members(labels: Tensor, classes: int) -> tuple[Tensor, ...]:
     """For every class 0..`classes`-1 the positions of its labels, ascending."""
     return tuple((labels == c).nonzero().flatten() for c in range(classes))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -13,12 +13,16 @@ from . import parallel
 from .condensed import CondensedSet
 from .config import TrainConfig
 from .data import ImageData, normalize, to_float
+from .formation import decode
 from .machine import pick_device
 from .networks import fresh_network
 from .progress import progress
+from .rng import generator
+from .streams import RealImages
 from .training import train_epochs
 
 TEST_BATCH = 100
+SUBSET_TESTS = 1000  # real images on which the prefixes of a set are compared
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -133,6 +137,33 @@ def accuracy_curve(
         if stopped():
             break
     return curve
+
+
+def subset_accuracies(real: RealImages, stored: Tensor, pool: parallel.Pool) -> Tensor:
+    """The accuracy that training on every proper prefix of a set reaches on real training images, (1, N-1), percent.
+
+    `stored` is (K, N, C, H, W). The images to be told apart are the same ones every time, up to 1,000.
+    """
+    config, data = real.config, real.data
+    order = torch.randperm(len(data.y_train), generator=generator(config.seed, "subset accuracy"))[:SUBSET_TESTS]
+    seen = replace(data, x_test=data.x_train[order], y_test=data.y_train[order])
+    train = TrainConfig(
+        config.accuracy_epochs,
+        evaluations=1,
+        network=config.network,
+        width=config.width,
+        depth=config.depth,
+        augment=config.net_augment,
+        cutmix=config.net_cutmix,
+        norm=config.norm,
+    )
+
+    def accuracy(n: int) -> float:
+        images = real.normalize(decode(stored[:, :n], config.factor))  # (K, n f^2, C, H, W)
+        labels = torch.arange(len(images), device=images.device).repeat_interleave(images.shape[1])
+        return accuracy_curve(images.flatten(0, 1), labels, seen, train, config.seed, images.device)[-1]
+
+    return torch.tensor([list(pool.map(accuracy, range(1, stored.shape[1])))])
 
 
 @torch.no_grad()

@@ -1,10 +1,13 @@
 """Multi-formation: a stored image holds f x f cells, each of which decodes to a full-size patch."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .config import Formation
 
 
 def cell_sides(size: int, factor: int) -> list[int]:
@@ -54,6 +57,51 @@ def decode(stored: Tensor, factor: int) -> Tensor:
     cells = split(stored, factor)  # (..., n f^2, C, h, w)
     patches = F.interpolate(cells.flatten(0, -4), stored.shape[-2:], mode="bilinear", align_corners=False)
     return patches.unflatten(0, cells.shape[:-3])
+
+
+def plan(ipc: int, factor: int, formation: Formation = "single", most: int = 128) -> list[tuple[int, ...]]:
+    """The factors that each of `ipc` stored images is decoded with while it is condensed.
+
+    "single" decodes every image with `factor`, "multi" with all of 1, 2, ..., `factor`, and "bound" with the largest
+    factors that leave at most `most` patches of a class, the first images first (IDC).
+
+    >>> plan(20, 3, "bound", most=128).count((3,))
+    12
+    """
+    if formation == "single":
+        return [(factor,)] * ipc
+    if formation == "multi":
+        return [tuple(range(1, factor + 1))] * ipc
+    chosen: list[tuple[int, ...]] = []
+    for g in range(factor, 0, -1):
+        used, left = sum(patch_counts(chosen)), ipc - len(chosen)
+        fitting = (most - used - left) // g**2 if g > 1 else left
+        chosen += [(g,)] * max(0, min(fitting, left))
+    return chosen
+
+
+def patch_counts(factors: Sequence[tuple[int, ...]]) -> list[int]:
+    """Patches of every stored image of a `plan`.
+
+    >>> patch_counts([(1, 2), (3,)])
+    [5, 9]
+    """
+    return [sum(g**2 for g in of_image) for of_image in factors]
+
+
+def decode_by(stored: Tensor, factors: Sequence[tuple[int, ...]]) -> Tensor:
+    """Stored images (..., n, C, H, W) decoded each with its own factors of a `plan`, (..., P, C, H, W), image-major.
+
+    >>> import torch
+    >>> decode_by(torch.zeros(10, 2, 3, 32, 32), [(1, 2), (1,)]).shape
+    torch.Size([10, 6, 3, 32, 32])
+    """
+    parts, first = [], 0
+    for of_image, alike in groupby(factors):
+        images = stored[..., first : (first := first + len(list(alike))), :, :, :]
+        decoded = [decode(images, g).unflatten(-4, (images.shape[-4], g**2)) for g in of_image]
+        parts.append(torch.cat(decoded, -4).flatten(-5, -4))
+    return torch.cat(parts, -4) if len(parts) > 1 else parts[0]
 
 
 def split(stored: Tensor, factor: int) -> Tensor:

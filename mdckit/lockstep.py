@@ -56,7 +56,7 @@ def match_sets(
     pool: Pool,
     passes: Passes,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Match every set against the same real images and network in iteration e of loop t, and step its pixels.
+    """Match sets against the same real images and network in iteration e of loop t, and step their pixels.
 
     Returns by recipe name the loss summed over the classes, and the distances (K, N-1) that choose the MLS. Classes do
     not depend on each other, so the workers of `pool` share them out, each with a copy of the network.
@@ -73,11 +73,18 @@ def match_sets(
     losses, distances = {}, {}
     for recipe in recipes:
         s, matches = state.sets[recipe.name], [of_block[recipe.name] for of_block in found]
-        gradient = torch.cat([match.pixels for match in matches])
-        image_step(s.images, s.velocity, gradient, config.image_lr(s.images.shape[1], size), config.momentum)
+        _step(s, torch.cat([match.pixels for match in matches]), real, config)
         losses[recipe.name] = torch.cat([match.losses for match in matches]).sum()
         distances[recipe.name] = torch.cat([match.distances for match in matches])
     return losses, distances
+
+
+def _step(s: SetState, gradient: Tensor, real: RealImages, config: CondenseConfig) -> None:
+    """Move the pixels of a set down the gradient, as the method does."""
+    lr = config.image_lr(s.images.shape[1], s.images.shape[-1])
+    if config.how.joint:  # a step of pixels that are normalised, told for pixels as they are
+        gradient = gradient * gradient.new_tensor(real.data.std)[:, None, None] ** 2
+    image_step(s.images, s.velocity, gradient, lr, config.momentum, classes=1 if config.how.joint else len(s.images))
 
 
 def largest_pass(device: torch.device) -> int:
@@ -129,7 +136,7 @@ class _Block:
         first, matched = self.classes.start, {}
         for recipe, s in sets:
             parts = []
-            for classes in self._shared_passes(s.images.shape[1] * self.config.factor**2):
+            for classes in self._shared_passes(sum(self._patch_counts(s))):
                 here = slice(classes.start - first, classes.stop - first)
                 parts.append(self._match_classes(recipe, s, classes, ([g[here] for g in gradients], features[here])))
             matched[recipe.name] = Match(*(torch.cat([getattr(m, f.name) for m in parts]) for f in fields(Match)))
@@ -145,17 +152,21 @@ class _Block:
         found = []
         for classes in self._shared_passes(self.config.batch_real):
             batches = [
-                augment.apply(self.real.class_batch(c, self.t, self.e)[None], augment.rows(self.draws, [c]))[0]
+                augment.apply(self.real.class_batch(c, self.t, self.e, self.net)[None], augment.rows(self.draws, [c]))[
+                    0
+                ]
                 for c in classes
             ]
-            found.append(matching.real_gradients(self.net, batches, classes, self.passes.group_pass))
+            found.append(
+                matching.real_gradients(self.net, batches, classes, self.config.distance, self.passes.group_pass)
+            )
         gradients, features = zip(*found, strict=True)
         return [torch.cat(layer) for layer in zip(*gradients, strict=True)], torch.cat(features)
 
     def _match_classes(self, recipe: Recipe, s: SetState, classes: range, target: Targets) -> Match:
         stored = s.images[classes.start : classes.stop].detach().requires_grad_()  # (B, n, C, H, W)
-        ipc, factor = stored.shape[1], self.config.factor
-        decoded = self.real.normalize(formation.decode(stored, factor))
+        ipc, per_image = stored.shape[1], self._patch_counts(s)
+        decoded = self.real.normalize(formation.decode_by(stored, self._plan(s)))
         patches = augment.apply(decoded, augment.rows(self.draws, classes))  # (B, n f^2, C, H, W)
         histories = [s.subsets[c if recipe.class_wise else 0] for c in classes]
         weights = [recipe.weights(ipc, h.mls(self.t) if recipe.adaptive else None) for h in histories]
@@ -165,7 +176,7 @@ class _Block:
             matching.image_labels(classes, [patches.shape[1]] * len(classes), stored.device),
             patches.new_tensor([list(of_class.values()) for of_class in weights]),  # (B, G)
             target[0],
-            sizes=[matching.group_sizes(list(of_class), factor**2) for of_class in weights],
+            sizes=[matching.group_sizes(list(of_class), per_image) for of_class in weights],
             distance=self.config.distance,
         )
         (pixels,) = torch.autograd.grad(patches, stored, done.by_images.view_as(patches))
@@ -174,12 +185,21 @@ class _Block:
         if recipe.metric == "gradient":
             return Match(pixels, done.losses, done.distances[:, :-1])
         features = done.features.unflatten(0, (len(classes), -1))
-        return Match(pixels, done.losses, matching.feature_distances(features, target[1], ipc))
+        return Match(pixels, done.losses, matching.feature_distances(features, target[1], per_image))
+
+    def _plan(self, s: SetState) -> list[tuple[int, ...]]:
+        """The factors that each stored image is decoded with."""
+        return formation.plan(s.images.shape[1], self.config.factor, self.config.formation, self.config.batch_syn_max)
+
+    def _patch_counts(self, s: SetState) -> list[int]:
+        return formation.patch_counts(self._plan(s))
 
 
 @torch.no_grad()
-def image_step(images: Tensor, velocity: Tensor, gradient: Tensor, lr: float, momentum: float) -> None:
-    """Update images (K, ...) in place as K steps of one SGD, one class after the other, would.
+def image_step(
+    images: Tensor, velocity: Tensor, gradient: Tensor, lr: float, momentum: float, classes: int | None = None
+) -> None:
+    """Update images (K, ...) in place as `classes` steps of one SGD would: K, one class after the other, unless told.
 
     The released optimiser has one momentum buffer for all classes and steps once per class. The K steps of an inner
     iteration are, in closed form, one step with learning rate ``lr (1 - mu^K) / (1 - mu)`` and carry-over ``mu^K``.
@@ -190,7 +210,7 @@ def image_step(images: Tensor, velocity: Tensor, gradient: Tensor, lr: float, mo
     >>> x[0].item()
     -1.5
     """
-    classes = len(images)
+    classes = classes or len(images)
     carry = momentum**classes
     scale = classes if momentum == 1 else (1 - carry) / (1 - momentum)
     velocity.mul_(carry).add_(gradient)

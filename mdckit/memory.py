@@ -32,7 +32,9 @@ def memory_needed(data: ImageData, recipes: Sequence[Recipe], config: CondenseCo
     sizes = [recipe.ipc or config.ipc for recipe in recipes]
     groups = max(len(recipe.weights(n, 1 if n > 1 else None)) for recipe, n in zip(recipes, sizes, strict=True))
     pixels = sum(sizes) * len(data.classes) * channels * side**2
-    images = max(max(sizes) * config.factor**2, config.batch_real / 2)  # real ones are differentiated once only
+    images = max(
+        max(config.replace(ipc=n).patches for n in sizes), config.batch_real / 2
+    )  # real ones are differentiated once only
     numbers = max(images * map_numbers(config, side + 4 * (channels == 1)), largest_pass(device))
     targets = min(BLOCK, -(-len(data.classes) // workers))  # classes whose real gradients are kept
     per_worker = MAPS * numbers + (GROUP_COPIES * groups + targets) * _weights(config, channels)

@@ -44,6 +44,38 @@ CONDENSE_PRESETS = {
         "digits": _QUICK_GREY | {"outer": 10, "period": 2, "lr": 0.001, "reference_size": 8},
     },
 }
+_ANY = "color|crop|cutout|flip|scale|rotate"  # DSA: exactly one of them at a time
+_ON_SET = {  # learning rates of normalised pixels
+    "factor": 1,
+    "distance": "cosine",
+    "outer": 1000,
+    "lr": 0.1,
+    "batch_real": 256,
+    "net_images": 5000,
+    "net_batch": 256,
+    "net_momentum": 0.0,
+    "net_weight_decay": 0.0,
+    "net_cutmix": 0.0,
+    "pretrain": 0,
+}
+_METHODS = {
+    "dream": {"batch_real": 128, "pretrain": 0},
+    "dc": _ON_SET | {"augment": "", "net_augment": ""},
+    "dsa": _ON_SET | {"augment": _ANY, "net_augment": _ANY},
+    "dm": {"factor": 1, "distance": "features", "outer": 20_000, "inner": 1, "lr": 1.0, "batch_real": 256}
+    | {"augment": _ANY, "period": 1000, "pretrain": 0},
+}
+_QUICK_ON_SET = {"outer": 60, "period": 5, "batch_real": 64, "net_images": 1000}
+METHOD_PRESETS = {  # on top of those of the dataset
+    "paper": _METHODS,
+    "quick": {
+        "dream": {},
+        "dc": _METHODS["dc"] | _QUICK_ON_SET,
+        "dsa": _METHODS["dsa"] | _QUICK_ON_SET,
+        "dm": _METHODS["dm"] | {"outer": 1000, "period": 50, "batch_real": 64},
+    },
+}
+DIGITS = ("svhn", "mnist", "mnist5k", "digits")  # data sets in which a flipped image is none of the class
 _NO_FLIP = {"augment": "color_crop_scale_rotate"}
 _NO_CUTMIX = {"cutmix": 0.0}  # MNIST at the paper's factor 2
 _SHORT = {"epochs": 100, "width": 32}

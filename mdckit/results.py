@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import files
+from .baselines import METRICS
 from .condensed import CondensedSet
 from .config import CondenseConfig, TrainConfig
 from .data import ImageData
@@ -40,10 +41,7 @@ def record(
         "accuracy": _per_size(results, "best"),
         "accuracy_last": _per_size(results, "last"),
         "mls_trace": {name: s.mls_trace for name, s in sets.items() if s.mls_trace},
-        **{
-            key: {name: s.info[key] for name, s in sets.items() if key in s.info}
-            for key in ("feature_distances", "gradient_distances")
-        },
+        **{key: {name: s.info[key] for name, s in sets.items() if key in s.info} for key in METRICS.values()},
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "config": {"condense": asdict(config), "train": asdict(train)},
         "versions": versions(),

@@ -1,15 +1,19 @@
-"""The real images a condensation reads, batch by batch, as pure functions of (seed, outer, inner)."""
+"""The images a condensation reads, batch by batch, as pure functions of (seed, outer, inner) and the network."""
 
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from .clusters import representatives
 from .config import CondenseConfig
 from .data import ImageData, normalize, to_float
+from .formation import decode
 from .rng import ShuffledBatches, generator
 
 Batch = tuple[Tensor, Tensor, torch.Generator]  # normalised images, labels, randomness for augmentation
+EMBEDDED = 100  # images in a pass that only looks at their features
+REPRESENTED = 10  # inner iterations that are matched against the same representative images (DREAM)
 
 
 class RealImages:
@@ -26,15 +30,32 @@ class RealImages:
             for c, index in enumerate(data.class_indices)
         ]
         self.mixed = ShuffledBatches(len(data.y_train), config.net_batch, config.seed, "train")
+        self.represented: dict[int, Tensor] = {}  # of a class, the indices chosen last
 
     def normalize(self, images: Tensor) -> Tensor:
         """Pixels in [0, 1] as the networks see them."""
         return normalize(images, self.data.mean, self.data.std)
 
-    def class_batch(self, c: int, t: int, e: int) -> Tensor:
-        """The real images (P, C, H, W) that class c is matched against in iteration e of loop t."""
-        index = self.data.class_indices[c][self.by_class[c][(t - 1) * self.config.inner + e - 1]]
-        return self._pixels(index)
+    def class_batch(self, c: int, t: int, e: int, net: nn.Module | None = None) -> Tensor:
+        """The real images (P, C, H, W) that class c is matched against in iteration e of loop t.
+
+        DREAM's are those of which `net`, the network of every tenth iteration, sees that they represent the class.
+        """
+        if self.config.how.real == "random":
+            return self._pixels(self.data.class_indices[c][self.by_class[c][(t - 1) * self.config.inner + e - 1]])
+        if (e - 1) % REPRESENTED == 0:
+            self.represented[c] = self.represent(net, c, self.config.batch_real, t, e)
+        return self._pixels(self.represented[c])
+
+    def represent(self, net: nn.Module, c: int, count: int, *keys: int) -> Tensor:
+        """Indices of `count` images that represent class c, as `net` sees its images before they are normalised."""
+        members = self.data.class_indices[c]
+        images = to_float(self.images[members.to(self.device)])
+        with torch.no_grad():
+            maps = torch.cat([net.embed(part) for part in images.split(EMBEDDED)])
+        features = maps.flatten(1) if self.config.network == "convnet" else maps.mean((2, 3))
+        random = generator(self.config.seed, "represent", c, *keys)
+        return members[representatives(features, count, random).cpu()]
 
     def network_batches(self, t: int, e: int) -> Iterator[Batch]:
         """The batches of one network update: as many as hold ``net_images`` images."""
@@ -42,6 +63,17 @@ class RealImages:
         first = ((t - 1) * self.config.inner + e - 1) * count
         for b in range(first, first + count):
             yield self._batch(self.mixed[b], "train", b)
+
+    def set_batches(self, stored: Tensor, t: int, e: int) -> Iterator[Batch]:
+        """The batches of one network update on a set's own images (K, n, C, H, W): whole epochs."""
+        with torch.no_grad():
+            images = self.normalize(decode(stored, self.config.factor)).flatten(0, 1)
+        labels = torch.arange(len(stored), device=self.device).repeat_interleave(len(images) // len(stored))
+        stream = ShuffledBatches(len(images), self.config.net_batch, self.config.seed, "set", t, e)
+        epochs = max(1, round(self.config.net_images / len(images)))
+        for b in range(epochs * stream.per_epoch):
+            index = stream[b].to(self.device)
+            yield images[index], labels[index], generator(self.config.seed, "augment set", t, e, b)
 
     def pretraining(self, t: int) -> Iterator[Batch]:
         """The batches that train the fresh network of loop t before its first matching step."""

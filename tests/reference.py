@@ -54,6 +54,20 @@ def whole_loss(net, images: Tensor, label: int, real: list[Tensor], distance: st
     return total
 
 
+def cosine_loss(net, images: Tensor, label: int, real_images: Tensor) -> Tensor:
+    """DC's distance: 1 - cosine of every output unit's gradients, summed over all convolution and linear weights."""
+    found = []
+    for part, create_graph in ((real_images, False), (images, True)):
+        loss = F.cross_entropy(net(part), torch.full((len(part),), label))
+        weights = [p for p in net.parameters() if p.ndim > 1]
+        found.append(torch.autograd.grad(loss, weights, create_graph=create_graph))
+    total = torch.zeros(())
+    for target, syn in zip(*found, strict=True):
+        for a, b in zip(target, syn, strict=True):
+            total = total + 1 - (a * b).sum() / (a.square().sum().sqrt() * b.square().sum().sqrt() + 1e-6)
+    return total
+
+
 def subset_loss(net, images: Tensor, label: int, real: list[Tensor], distance: str, patches: int) -> Tensor:
     """The whole set and its first `patches` patches, as two passes (MDC Eq. 4)."""
     whole = whole_loss(net, images, label, real, distance)

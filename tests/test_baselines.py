@@ -12,7 +12,7 @@ from mdckit.baselines import Recipe, ablation, all_prefixes, baseline_c, mdc, re
         ({"freeze": "never"}, "unknown freeze 'never': choose one of released, paper, none"),
         ({"start": -1}, "start must be an integer >= 0, got -1"),
         ({"ipc": 0}, "ipc must be an integer >= 1, got 0"),
-        ({"metric": "accuracy"}, "unknown metric 'accuracy': choose one of feature, gradient"),
+        ({"metric": "loss"}, "unknown metric 'loss': choose one of feature, gradient, accuracy"),
         ({"decay": float("inf")}, "decay inf asked: give a finite number"),
         ({"decay": "fast"}, "decay 'fast' asked"),
     ],

@@ -146,11 +146,11 @@ def test_distances_in_bfloat16_are_within_one_percent(distance):
     for precision in ("float32", "bfloat16"):
         passes = {"precision": precision}
         target, features = matching.real_gradients(
-            net, [real], [1], lambda *a, p=passes, **k: matching.group_pass(*a, **k, **p)
+            net, [real], [1], run=lambda *a, p=passes, **k: matching.group_pass(*a, **k, **p)
         )
         labels = torch.ones(4, dtype=torch.int64)
         done = matching.match_prefixes(net, images, labels, torch.ones(1, 4), target, [[1] * 4], distance, **passes)
-        found.append((done.losses, matching.feature_distances(done.features[None], features, 4), done.by_images))
+        found.append((done.losses, matching.feature_distances(done.features[None], features, [1] * 4), done.by_images))
     (loss, distances, by_images), (low_loss, low_distances, low_by_images) = found
     assert not torch.equal(low_loss, loss)
     torch.testing.assert_close(low_loss, loss, rtol=0.01, atol=0)

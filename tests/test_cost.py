@@ -31,7 +31,7 @@ def free(monkeypatch, count):
 
 
 def test_an_estimate_is_of_all_iterations_and_all_pretraining(monkeypatch):
-    clock = iter([100.0, 107.0, 110.0, 50.0, 52.0, 54.0])  # three iterations, then three batches of pretraining
+    clock = iter([100.0, 107.0, 110.0, 112.0, 50.0, 52.0, 54.0])  # four iterations, three batches of pretraining
     monkeypatch.setattr(cost, "_now", lambda device: next(clock))
     found = estimate(tiny(), RECIPES, config(pretrain=2, net_batch=8), device="cpu")
     assert (found.iterations, found.iteration) == (20, 3.0)
@@ -40,7 +40,7 @@ def test_an_estimate_is_of_all_iterations_and_all_pretraining(monkeypatch):
 
 
 def test_an_estimate_in_words():
-    found = Estimate(2000, 1.2345, 60.0, 3_000_000_000, 8_040_000_000, "cpu")
+    found = Estimate(2000, 1.2345, 60.0, 0.0, 3_000_000_000, 8_040_000_000, "cpu")
     assert str(found) == (
         "about 0:42:09 (2,000 iterations of 1.23 s and 0:01:00 of pretraining) "
         "and up to 3.0 GB of 8.0 GB free memory on cpu"

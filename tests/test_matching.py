@@ -36,7 +36,7 @@ def case(request):
 def matched(net, patches, real, prefixes, weights, distance):
     """Loss and pixel gradient of `mdckit`, with one group per prefix."""
     x = patches.clone().requires_grad_()
-    sizes = group_sizes(prefixes, PER_IMAGE)
+    sizes = group_sizes(prefixes, [PER_IMAGE] * IPC)
     done = group_pass(net, x, image_labels([LABEL], [len(x)]), sizes, create_graph=True)
     target, _ = real_gradients(net, [real], [LABEL])
     (loss,) = prefix_loss(done.gradients, [sizes], [weights], target, distance)
@@ -103,7 +103,7 @@ def test_squared_l2_is_the_sum_of_squares_not_their_root(case):
 def test_feature_distances_are_those_of_separate_passes(case):
     net, patches, real = case
     done = group_pass(net, patches, image_labels([LABEL], [len(patches)]), [len(patches)], create_graph=False)
-    found = feature_distances(done.features[None], real_gradients(net, [real], [LABEL])[1], IPC)
+    found = feature_distances(done.features[None], real_gradients(net, [real], [LABEL])[1], [PER_IMAGE] * IPC)
     wanted = reference.feature_distances(net, patches, real, PER_IMAGE)
     assert found.shape == (1, IPC - 1)
     torch.testing.assert_close(found[0], torch.tensor(wanted), **CLOSE)
