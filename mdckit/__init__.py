@@ -1,6 +1,6 @@
 """mdckit: teach, explore and use multi-size dataset condensation (MDC) and the resizing of condensed sets (YOCO)."""
 
-from . import baselines, scores
+from . import baselines, scores, slimmable
 from .baselines import Recipe, prefixes
 from .condense import Step, condense, condense_steps, condensed_sets, start
 from .condensed import CondensedSet, union
@@ -46,6 +46,7 @@ __all__ = [
     "resize",
     "scores",
     "shipped",
+    "slimmable",
     "ssp",
     "start",
     "union",
