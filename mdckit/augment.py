@@ -3,8 +3,9 @@
 Images are (B, P, C, H, W): B rows with one draw each, P images that share it. Siamese augmentation
 is one row (the real and the synthetic images of a class share its draw); per-sample augmentation has
 P = 1. A strategy names operations joined by ``_``: flip and color are applied if named, then exactly one of the
-named {crop, scale, rotate}, then cutout. Of operations joined by ``|`` exactly one is applied, the same one to all rows
-(DSA). Zero is the mean colour, since images are normalised.
+named {crop, scale, rotate}, then cutout; photographs have zoom, jitter and lighting (`mdckit.photos`). Of operations
+joined by ``|`` exactly one is applied, the same one to all rows (DSA). Zero is the mean colour, since images are
+normalised.
 """
 
 import math
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from . import photos
 
 Draw = dict[str, Tensor]
 
@@ -38,6 +41,8 @@ def draw(strategy: str, rows: int, size: int, random: torch.Generator) -> Draw:
     warps = [name for name in ("crop", "scale", "rotate") if name in names]
     warp = warps[int(torch.randint(len(warps), (), generator=random))] if warps else None
     params: Draw = {}
+    if "zoom" in names:
+        params["zoom"] = photos.draw_crop(rows, random)
     if "flip" in names:
         params["flip"] = torch.rand(rows, generator=random) < 0.5
     if "color" in names:
@@ -49,6 +54,10 @@ def draw(strategy: str, rows: int, size: int, random: torch.Generator) -> Draw:
         params["scale"] = uniform(2, 1 / 1.2, 1.2)
     elif warp == "rotate":
         params["rotate"] = uniform(1, -15, 15)
+    if "jitter" in names:
+        params["jitter"] = photos.draw_jitter(rows, random)
+    if "lighting" in names:
+        params["lighting"] = photos.draw_lighting(rows, random)
     if "cutout" in names:
         side = int(0.5 * size + 0.5)
         params["cutout"] = integers(0, size - side % 2)  # centre; the far edge counts when the side is even
@@ -131,7 +140,10 @@ def _column(values: Tensor, images: Tensor) -> Tensor:
     return values.to(images.device).view(-1, 1, 1, 1, 1)
 
 
-OPERATIONS = {"flip": _flip, "color": _color, "crop": _crop, "scale": _scale, "rotate": _rotate, "cutout": _cutout}
+OPERATIONS = {
+    **{"zoom": photos.crop, "flip": _flip, "color": _color, "crop": _crop, "scale": _scale, "rotate": _rotate},
+    **{"jitter": photos.jitter, "lighting": photos.lighting, "cutout": _cutout},
+}
 
 
 def cutmix(images: Tensor, chance: float, random: torch.Generator) -> tuple[Tensor, Tensor, float]:

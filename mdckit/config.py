@@ -9,7 +9,7 @@ from typing import Literal, Self
 from .methods import METHODS, Method
 from .presets import CONDENSE_PRESETS, DIGITS, METHOD_PRESETS, TRAIN_PRESETS
 
-OPERATIONS = ("flip", "color", "crop", "scale", "rotate", "cutout")
+OPERATIONS = ("zoom", "flip", "color", "crop", "scale", "rotate", "jitter", "lighting", "cutout")
 NORMS = ("instance", "batch", "none")
 CONDENSERS = ("convnet", "resnet10_ap")  # networks in which images do not depend on each other
 NETWORKS = (*CONDENSERS, "resnet10", "resnet10_wide", "resnet18", "densenet", "mobilenet", "vit")

@@ -87,6 +87,12 @@ TRAIN_PRESETS = {
         "mnist": _NO_FLIP | _NO_CUTMIX,
         "mnist5k": _NO_FLIP | _NO_CUTMIX,
         "fashion-mnist": {},
+        "imagenet10": {
+            "augment": "zoom_flip_jitter_lighting",
+            "cutmix": 1.0,
+            "network": "resnet10_ap",
+            "width": 64,
+        },
     },
     "quick": {
         "cifar10": _SHORT,
