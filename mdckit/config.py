@@ -61,21 +61,10 @@ class CondenseConfig:
         _numbers(self, "lr", "momentum", "net_lr", "net_momentum", "net_weight_decay")
         _chances(self, "net_cutmix")
         _operations(self, "augment", "net_augment")
-        _choice("distance", self.distance, ("l2", "l1"))
-        if self.network in NETWORKS and self.network not in CONDENSERS:
-            raise ValueError(
-                f"network {self.network!r} asked for condensation, where images must not depend on each other: "
-                f"use {' or '.join(CONDENSERS)} here and {self.network!r} only in TrainConfig"
-            )
-        _choice("network", self.network, CONDENSERS)
-        _choice("norm", self.norm, NORMS)
-        _choice("precision", self.precision, ("float32", "bfloat16"))
-        _choice("compile", self.compile, (False, True))
-        if self.norm == "batch":
-            raise ValueError(
-                "norm 'batch' asked for condensation, where images must not depend on each other: "
-                "use 'instance' here and batch norm only in TrainConfig"
-            )
+        check_choice("distance", self.distance, ("l2", "l1"))
+        check_condenser(self.network, self.norm)
+        check_choice("precision", self.precision, ("float32", "bfloat16"))
+        check_choice("compile", self.compile, (False, True))
         if self.patches > self.batch_syn_max:
             raise ValueError(
                 f"ipc {self.ipc} x factor {self.factor}^2 = {self.patches} patches per class exceed "
@@ -139,8 +128,8 @@ class TrainConfig:
         _numbers(self, "lr", "momentum", "weight_decay")
         _chances(self, "cutmix")
         _operations(self, "augment")
-        _choice("norm", self.norm, NORMS)
-        _choice("network", self.network, NETWORKS)
+        check_choice("norm", self.norm, NORMS)
+        check_choice("network", self.network, NETWORKS)
         if not self.seeds or any(type(seed) is not int or seed < 0 for seed in self.seeds):
             raise ValueError(f"seeds {self.seeds} asked: give one or more integers >= 0")
         if self.evaluations > self.epochs:
@@ -161,7 +150,7 @@ class TrainConfig:
 
 
 def _lookup(presets: dict, dataset: str, scale: str) -> dict:
-    _choice("scale", scale, tuple(presets))
+    check_choice("scale", scale, tuple(presets))
     if dataset not in presets[scale]:
         names = ", ".join(presets[scale])
         raise ValueError(f"unknown {scale} preset {dataset!r}: choose that of a similar data set among {names}")
@@ -171,7 +160,7 @@ def _lookup(presets: dict, dataset: str, scale: str) -> dict:
 def _replace(config, changes: dict):
     names = [field.name for field in dataclasses.fields(config)]
     for name in changes:
-        _choice(f"{type(config).__name__} setting", name, names)
+        check_choice(f"{type(config).__name__} setting", name, names)
     return dataclasses.replace(config, **changes)
 
 
@@ -186,6 +175,42 @@ def check_count(name: str, value: object, least: int = 1) -> None:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
+def check_condenser(network: str, norm: str) -> None:
+    """Raise ValueError for a network in which images depend on each other: another family, or batch norm."""
+    if network in NETWORKS and network not in CONDENSERS:
+        raise ValueError(
+            f"network {network!r} asked for condensation, where images must not depend on each other: "
+            f"use {' or '.join(CONDENSERS)} here and {network!r} only in TrainConfig"
+        )
+    check_choice("network", network, CONDENSERS)
+    check_choice("norm", norm, NORMS)
+    if norm == "batch":
+        raise ValueError(
+            "norm 'batch' asked for condensation, where images must not depend on each other: "
+            "use 'instance' here and batch norm only in TrainConfig"
+        )
+
+
+def check_number(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is a finite number (no bool) of at least 0."""
+    if type(value) not in (int, float) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a number >= 0, got {value!r}")
+
+
+def check_operations(name: str, strategy: object) -> None:
+    """Raise ValueError unless `strategy` is names of augmentation operations joined by ``_``."""
+    if not isinstance(strategy, str):
+        raise ValueError(f"{name} must be operation names joined by '_', got {strategy!r}")
+    for operation in filter(None, strategy.split("_")):
+        check_choice(f"operation in {name}", operation, OPERATIONS)
+
+
+def check_choice(name: str, value: object, choices: Iterable) -> None:
+    """Raise ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(map(str, choices))}")
+
+
 def _positive(config, *names):
     for name in names:
         check_count(name, getattr(config, name))
@@ -198,9 +223,7 @@ def _at_least_zero(config, *names):
 
 def _numbers(config, *names):
     for name in names:
-        value = getattr(config, name)
-        if type(value) not in (int, float) or not 0 <= value < float("inf"):
-            raise ValueError(f"{name} must be a number >= 0, got {value!r}")
+        check_number(name, getattr(config, name))
 
 
 def _chances(config, *names):
@@ -212,13 +235,4 @@ def _chances(config, *names):
 
 def _operations(config, *names):
     for name in names:
-        strategy = getattr(config, name)
-        if not isinstance(strategy, str):
-            raise ValueError(f"{name} must be operation names joined by '_', got {strategy!r}")
-        for operation in filter(None, strategy.split("_")):
-            _choice(f"operation in {name}", operation, OPERATIONS)
-
-
-def _choice(name: str, value, choices) -> None:
-    if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(map(str, choices))}")
+        check_operations(name, getattr(config, name))

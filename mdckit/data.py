@@ -47,6 +47,17 @@ class ImageData:
         digest.update(self.y_train.contiguous().numpy())
         return digest.hexdigest()[:16]
 
+    @property
+    def identity(self) -> dict:
+        """What another run must share to go on with these training images, as JSON: the digest stands for pixels."""
+        return {
+            "dataset": self.name,
+            "images": self.digest,
+            "classes": list(self.classes),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
     def first_images(self, count: int, start: int = 0) -> Tensor:
         """Training images number `start` to `start + count - 1` of every class, (K, count, C, H, W) in [0, 1].
 
