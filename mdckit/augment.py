@@ -64,6 +64,12 @@ def apply(images: Tensor, params: Draw) -> Tensor:
     return images
 
 
+def one_of(strategy: str, random: torch.Generator) -> str:
+    """One operation of `strategy`, each as likely: DSA takes one where the other methods here take several."""
+    names = strategy.split("_")
+    return names[int(torch.randint(len(names), (), generator=random))]
+
+
 def per_sample(images: Tensor, strategy: str, random: torch.Generator) -> Tensor:
     """Augment images (P, C, H, W), each with a draw of its own."""
     return apply(images[:, None], draw(strategy, len(images), images.shape[-1], random))[:, 0]
