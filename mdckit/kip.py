@@ -28,8 +28,8 @@ from .rng import ShuffledBatches
 Kernel = Callable[[Tensor, Tensor], Tensor]  # images (P, C, H, W), (Q, C, H, W), normalised -> (P, Q)
 
 MOST_BYTES = 4 * 2**30
-LAYER_COPIES = 16  # kernel matrices held at once for every layer while it is differentiated, or first feature maps
-PIXEL_COPIES = 4  # of the images, or of the one matrix of features
+KERNELS = 20  # of support and targets, held at once for every layer of `ntk` while it is differentiated (measured)
+MAPS = 6  # first feature maps held at once, with all smaller ones (measured)
 CHUNK = 256  # images in one pass of a network
 
 
@@ -230,8 +230,8 @@ def _bytes_needed(data: ImageData, config: KIPConfig) -> int:
     """Bytes that one step holds at once: an estimate on the safe side."""
     classes, side = len(data.classes), data.shape[-1]
     support, images = classes * config.ipc, classes * (config.ipc + config.targets)
-    pairs = support * images
+    pairs, pixels = support * images, images * math.prod(data.shape)
     if config.kernel == "ntk":
-        return 8 * (LAYER_COPIES * config.depth * pairs + PIXEL_COPIES * images * math.prod(data.shape))
+        return 8 * (KERNELS * (config.depth + 1) * pairs + 3 * pixels)
     maps = int(map_numbers(config, side + 4 * (data.shape[0] == 1)))  # of one image, the first
-    return 8 * (PIXEL_COPIES * pairs + LAYER_COPIES * (support + CHUNK) * maps + images * maps // 4**config.depth)
+    return 8 * (KERNELS * pairs + MAPS * (support + CHUNK) * maps + images * maps // 4**config.depth + 3 * pixels)
