@@ -18,11 +18,16 @@ from .condensed import CondensedSet
 from .config import check_count, check_number, check_operations
 from .data import ImageData, normalize
 from .experts import Expert
-from .machine import pick_device, versions
+from .lockstep import map_numbers
+from .machine import free_memory, pick_device, versions
+from .memory import gigabytes
 from .progress import progress
 from .rng import ShuffledBatches, generator
 
 Parameters = dict[str, Tensor]
+
+MAPS = 12  # first feature maps of every image and step, kept with all smaller ones for the way back (measured)
+WEIGHTS = 6  # copies of the parameters for every step
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def condense_mtt(
     size alpha, the rate at which to train on the set, and ``info["losses"]`` the loss of every iteration. Memory grows
     with `syn_steps` times images per step. The last images are returned, not the best on the test set. Raises
     ValueError, before any work, without experts or for experts of other images, of different networks, or too short,
-    and ValueError where the loss is no longer finite.
+    MemoryError where a student would not fit, and ValueError where the loss is no longer finite.
 
     >>> import tempfile
     >>> from mdckit import ExpertConfig, load, train_experts
@@ -91,6 +96,7 @@ def condense_mtt(
     """
     _check(data, experts, config)
     chosen = pick_device(device)
+    _require_memory(data, experts[0], config, chosen)
     net = experts[0].network(chosen)
     images = data.first_images(config.ipc).to(chosen).requires_grad_()  # (K, N, C, H, W)
     step_size = images.new_tensor(config.step_size).requires_grad_()
@@ -183,6 +189,21 @@ def _check(data: ImageData, experts: Sequence[Expert], config: MTTConfig) -> Non
         raise ValueError(
             f"starts up to epoch {config.max_start - 1} and {config.expert_epochs} epochs from there asked of experts "
             f"of {epochs} epochs: lower max_start or expert_epochs, or train longer experts"
+        )
+
+
+def _require_memory(data: ImageData, expert: Expert, config: MTTConfig, device: torch.device) -> None:
+    channels, side, _ = data.shape
+    everything = len(data.classes) * config.ipc
+    images = min(config.batch_syn or everything, everything)  # of one step
+    maps = images * map_numbers(expert.config, side + 4 * (channels == 1))
+    weights = sum(values[0].numel() for values in expert.parameters.values())
+    needed, free = int(4 * config.syn_steps * (MAPS * maps + WEIGHTS * weights)), free_memory(device)
+    if needed > free:
+        raise MemoryError(
+            f"{config.syn_steps} steps of {images} images at width {expert.config.width} asked, which take about "
+            f"{gigabytes(needed)} of memory where {gigabytes(free)} are free on {device}: "
+            "lower syn_steps or batch_syn, or train narrower experts"
         )
 
 

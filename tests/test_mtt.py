@@ -342,6 +342,16 @@ def test_too_few_images_and_a_loss_that_explodes_are_named(grey, two):
         condense(grey, two, step_size=1e30)
 
 
+def test_a_student_that_does_not_fit_is_refused_before_any_work(monkeypatch, grey, two):
+    monkeypatch.setattr(mtt, "unroll", None)
+    monkeypatch.setattr(mtt, "free_memory", lambda device: 10**6)
+    message = (
+        r"^400 steps of 5 images at width 4 asked, which take about .* GB of memory where 0\.0 GB are free on c"
+    )
+    with pytest.raises(MemoryError, match=message):
+        condense(grey, two, syn_steps=400, batch_syn=5)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
