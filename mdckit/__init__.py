@@ -9,8 +9,11 @@ from .cost import Estimate, estimate
 from .data import ImageData, from_arrays
 from .dynamics import Dynamics, record_dynamics
 from .evaluate import Result, evaluate, evaluate_many
+from .experts import ExpertConfig, load_experts, train_experts
 from .imports import import_set
+from .kip import KIPConfig, condense_kip
 from .machine import pick_device
+from .mtt import MTTConfig, condense_mtt
 from .scores import Score
 from .selection import at_random, by_score, ccs, resize, ssp
 from .shipped import shipped
@@ -21,7 +24,10 @@ __all__ = [
     "CondensedSet",
     "Dynamics",
     "Estimate",
+    "ExpertConfig",
     "ImageData",
+    "KIPConfig",
+    "MTTConfig",
     "Recipe",
     "Result",
     "Score",
@@ -32,6 +38,8 @@ __all__ = [
     "by_score",
     "ccs",
     "condense",
+    "condense_kip",
+    "condense_mtt",
     "condense_steps",
     "condensed_sets",
     "estimate",
@@ -40,6 +48,7 @@ __all__ = [
     "from_arrays",
     "import_set",
     "load",
+    "load_experts",
     "pick_device",
     "prefixes",
     "record_dynamics",
@@ -49,5 +58,6 @@ __all__ = [
     "slimmable",
     "ssp",
     "start",
+    "train_experts",
     "union",
 ]

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from .checks import check_count
 from .condensed import CondensedSet, union
-from .config import check_count
 from .subsets import Freeze, SubsetState
 
 SUBSET_RULES = ("none", "rate", "largest", "all")

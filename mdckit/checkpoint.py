@@ -58,9 +58,7 @@ def load_checkpoint(path: str | Path, data: ImageData, recipes: Sequence[Recipe]
     tensors, info = files.load_tensors(path, "checkpoint")
     now = describe(data, recipes, config)
     if info["run"] != now:
-        raise ValueError(
-            f"{path} belongs to another run ({_difference(info['run'], now)}): move it or use its settings"
-        )
+        raise ValueError(f"{path} belongs to another run ({difference(info['run'], now)}): move it or use its settings")
     if info["outer"] > config.outer:
         raise ValueError(f"{path} is at outer loop {info['outer']}, but only {config.outer} are asked")
     sets = {}
@@ -81,16 +79,17 @@ def describe(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig)
     settings = dataclasses.asdict(config)
     del settings["outer"]
     return {
-        "dataset": data.name,
-        "images": data.digest,
-        "classes": list(data.classes),
-        "mean": list(data.mean),
-        "std": list(data.std),
+        **data.identity,
         **settings,
         **{f"recipe {r.name}": dataclasses.asdict(r) for r in recipes},
     }
 
 
-def _difference(saved: dict, now: dict) -> str:
+def difference(saved: dict, now: dict) -> str:
+    """The first entry in which two descriptions of runs differ, in words.
+
+    >>> difference({"width": 32, "seed": 0}, {"width": 64, "seed": 1})
+    'width: 32 there, 64 here'
+    """
     names = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
     return f"{names[0]}: {saved.get(names[0])} there, {now.get(names[0])} here"

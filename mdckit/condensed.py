@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import files, formation
-from .config import check_count
+from .checks import check_count
 from .data import normalize
 
 

@@ -1,18 +1,14 @@
 """Settings as frozen values, checked when they are made."""
 
 import dataclasses
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from .checks import NETWORKS, NORMS, check_choice, check_condenser, check_count, check_number, check_operations
 from .methods import METHODS, Method
 from .presets import CONDENSE_PRESETS, DIGITS, METHOD_PRESETS, TRAIN_PRESETS
 
-OPERATIONS = ("zoom", "flip", "color", "crop", "scale", "rotate", "jitter", "lighting", "cutout")
-NORMS = ("instance", "batch", "none")
-CONDENSERS = ("convnet", "resnet10_ap")  # networks in which images do not depend on each other
-NETWORKS = (*CONDENSERS, "resnet10", "resnet10_wide", "resnet18", "densenet", "mobilenet", "vit")
 Precision = Literal["float32", "bfloat16"]
 Distance = Literal["l2", "l1", "cosine", "features"]
 Formation = Literal["single", "multi", "bound"]
@@ -68,27 +64,16 @@ class CondenseConfig:
         _numbers(self, "lr", "momentum", "net_lr", "net_momentum", "net_weight_decay")
         _chances(self, "net_cutmix")
         _operations(self, "augment", "net_augment")
-        _choice("method", self.method, tuple(METHODS))
-        _choice("formation", self.formation, ("single", "multi", "bound"))
+        check_choice("method", self.method, METHODS)
+        check_choice("formation", self.formation, ("single", "multi", "bound"))
         if self.distance not in self.how.distances:
             raise ValueError(
                 f"distance {self.distance!r} asked of method {self.method!r}, which compares by "
                 f"{' or '.join(self.how.distances)}: take its settings, CondenseConfig.preset(method={self.method!r})"
             )
-        if self.network in NETWORKS and self.network not in CONDENSERS:
-            raise ValueError(
-                f"network {self.network!r} asked for condensation, where images must not depend on each other: "
-                f"use {' or '.join(CONDENSERS)} here and {self.network!r} only in TrainConfig"
-            )
-        _choice("network", self.network, CONDENSERS)
-        _choice("norm", self.norm, NORMS)
-        _choice("precision", self.precision, ("float32", "bfloat16"))
-        _choice("compile", self.compile, (False, True))
-        if self.norm == "batch":
-            raise ValueError(
-                "norm 'batch' asked for condensation, where images must not depend on each other: "
-                "use 'instance' here and batch norm only in TrainConfig"
-            )
+        check_condenser(self.network, self.norm)
+        check_choice("precision", self.precision, ("float32", "bfloat16"))
+        check_choice("compile", self.compile, (False, True))
         if self.patches > self.batch_syn_max:
             raise ValueError(
                 f"ipc {self.ipc} at factor {self.factor} = {self.patches} patches per class exceed "
@@ -172,8 +157,8 @@ class TrainConfig:
         _numbers(self, "lr", "momentum", "weight_decay")
         _chances(self, "cutmix")
         _operations(self, "augment")
-        _choice("norm", self.norm, NORMS)
-        _choice("network", self.network, NETWORKS)
+        check_choice("norm", self.norm, NORMS)
+        check_choice("network", self.network, NETWORKS)
         if not self.seeds or any(type(seed) is not int or seed < 0 for seed in self.seeds):
             raise ValueError(f"seeds {self.seeds} asked: give one or more integers >= 0")
         if self.evaluations > self.epochs:
@@ -194,7 +179,7 @@ class TrainConfig:
 
 
 def _lookup(presets: dict, dataset: str, scale: str) -> dict:
-    _choice("scale", scale, tuple(presets))
+    check_choice("scale", scale, tuple(presets))
     if dataset not in presets[scale]:
         names = ", ".join(presets[scale])
         raise ValueError(f"unknown {scale} preset {dataset!r}: choose that of a similar data set among {names}")
@@ -204,19 +189,13 @@ def _lookup(presets: dict, dataset: str, scale: str) -> dict:
 def _replace(config, changes: dict):
     names = [field.name for field in dataclasses.fields(config)]
     for name in changes:
-        _choice(f"{type(config).__name__} setting", name, names)
+        check_choice(f"{type(config).__name__} setting", name, names)
     return dataclasses.replace(config, **changes)
 
 
 def stem_pooling(size: int) -> int:
     """By how much ResNet10-AP's first layer shrinks images of `size` pixels a side."""
     return 1 if size <= 64 else 2 if size <= 128 else 4
-
-
-def check_count(name: str, value: object, least: int = 1) -> None:
-    """Raise ValueError unless `value` is an integer (no bool, no float) of at least `least`."""
-    if type(value) is not int or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
 def _positive(config, *names):
@@ -231,9 +210,7 @@ def _at_least_zero(config, *names):
 
 def _numbers(config, *names):
     for name in names:
-        value = getattr(config, name)
-        if type(value) not in (int, float) or not 0 <= value < float("inf"):
-            raise ValueError(f"{name} must be a number >= 0, got {value!r}")
+        check_number(name, getattr(config, name))
 
 
 def _chances(config, *names):
@@ -245,13 +222,4 @@ def _chances(config, *names):
 
 def _operations(config, *names):
     for name in names:
-        strategy = getattr(config, name)
-        if not isinstance(strategy, str):
-            raise ValueError(f"{name} must be operation names joined by '_', got {strategy!r}")
-        for operation in filter(None, re.split(r"[_|]", strategy)):
-            _choice(f"operation in {name}", operation, OPERATIONS)
-
-
-def _choice(name: str, value, choices) -> None:
-    if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(map(str, choices))}")
+        check_operations(name, getattr(config, name))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import check_count
+from .checks import check_count
 from .rng import generator
 
 
@@ -46,6 +46,17 @@ class ImageData:
         digest = hashlib.sha256(self.x_train.contiguous().numpy())
         digest.update(self.y_train.contiguous().numpy())
         return digest.hexdigest()[:16]
+
+    @property
+    def identity(self) -> dict:
+        """What another run must share to go on with these training images, as JSON: the digest stands for pixels."""
+        return {
+            "dataset": self.name,
+            "images": self.digest,
+            "classes": list(self.classes),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
 
     def first_images(self, count: int, start: int = 0) -> Tensor:
         """Training images number `start` to `start + count - 1` of every class, (K, count, C, H, W) in [0, 1].

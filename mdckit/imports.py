@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from . import formation, sources
+from .checks import check_count
 from .condensed import CondensedSet
-from .config import check_count
 from .data import ImageData, to_float
 from .foreign import KNOWN, LAYOUTS, Found, Target, read
 

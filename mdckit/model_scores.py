@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checks import check_count
 from .condensed import CondensedSet
-from .config import TrainConfig, check_count
+from .config import TrainConfig
 from .dynamics import trained_outputs
 from .machine import pick_device
 from .networks import fresh_network

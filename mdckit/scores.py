@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_count
 from .condensed import CondensedSet
-from .config import check_count
 from .data import class_members
 from .dynamics import Dynamics
 from .rng import generator

@@ -9,8 +9,8 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from . import scores
+from .checks import check_count
 from .condensed import CondensedSet
-from .config import check_count
 from .data import class_members
 from .dynamics import Dynamics
 from .rng import generator

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from . import files
-from .config import check_count
+from .checks import check_count
 from .data import ImageData, from_arrays
 from .decoding import decode_images
 from .rng import generator

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from .config import check_count
+from .checks import check_count
 
 Freeze = Literal["released", "paper", "none"]
 

@@ -6,7 +6,7 @@ import pytest
 
 import mdckit
 from mdckit import CondenseConfig, TrainConfig, baselines
-from mdckit.config import check_count
+from mdckit.checks import check_count
 from mdckit.presets import CONDENSE_PRESETS, TRAIN_PRESETS
 
 NAMES = ("cifar10", "cifar100", "svhn", "mnist", "fashion-mnist")
