@@ -78,11 +78,11 @@ def orderings(compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(found: pd.DataFrame) -> str:
-    """What `orderings` found, in a few words; pairs that are clearly the other way round are named.
+    """What `orderings` found, in a few words; pairs that are clearly reversed are named.
 
     >>> rows = {"better": "MDC", "worse": "C", "ipc": ["1", "2"], "holds": [True, False], "clear": [True, True]}
     >>> verdict(pd.DataFrame(rows))
-    'Of 2 printed orderings 1 holds (1 clearly); clearly the other way round: MDC before C at 2.'
+    'Of 2 printed orderings 1 holds (1 clearly); printed, but clearly reversed here: MDC > C at 2.'
     """
     if found.empty:
         return "No two methods were measured at the same size: there is no ordering to check."
@@ -91,10 +91,10 @@ def verdict(found: pd.DataFrame) -> str:
     said += f" ({(holds & found['clear']).sum()} clearly)"
     against = found[~holds & found["clear"]]
     if against.empty:
-        return f"{said}; none is clearly the other way round."
+        return f"{said}; none is clearly reversed."
     pairs = against.groupby(["better", "worse"], sort=False)["ipc"].agg(", ".join)
-    named = "; ".join(f"{better} before {worse} at {sizes}" for (better, worse), sizes in pairs.items())
-    return f"{said}; clearly the other way round: {named}."
+    named = "; ".join(f"{better} > {worse} at {sizes}" for (better, worse), sizes in pairs.items())
+    return f"{said}; printed, but clearly reversed here: {named}."
 
 
 def scale(found: Mapping) -> str:

@@ -40,7 +40,7 @@ def _all_tables() -> list[tuple[str, int]]:
     return [(name, number) for name, numbers in PAPERS.items() for number in numbers]
 
 
-def _refusal(found: Mapping, name: str, number: int) -> str:
+def _refusal(found: Mapping | list[Mapping], name: str, number: int) -> str:
     try:
         paper.compare(found, name, number)
     except ValueError as error:
@@ -71,6 +71,7 @@ def overview(files: Mapping[str, dict]) -> pd.DataFrame:
 class Part(NamedTuple):
     """One block of a printed table, with what was measured of it."""
 
+    block: Block
     title: str
     rows: pd.DataFrame  # method and source by images per class, as text
     verdict: str  # which printed orderings hold, a sentence per measurement; empty where nothing was measured
@@ -80,23 +81,64 @@ class Part(NamedTuple):
 def parts(files: Mapping[str, dict], name: str, number: int) -> list[Part]:
     """The blocks of a printed table, every one with the measurements of it among `files`.
 
-    Files of equal settings are pooled, others stand below each other: the level "source" of the rows says "printed" or
-    which files. Printed cells in brackets cannot be read in that table and come from another one of the paper.
-    Raises ValueError for a table that there is not.
+    Files of equal settings are pooled, others and repetitions of a run stand below each other: the level "source" of
+    the rows says "printed" or which files. Printed cells in brackets cannot be read in that table and come from
+    another one of the paper. Raises ValueError for a table that there is not.
     """
-    groups: dict[tuple[Block, str], dict[str, dict]] = {}
+    groups: dict[Block, list[dict[str, dict]]] = {}
     for file, found in files.items():
         if not _refusal(found, name, number):
-            at = (paper.block_of(found, name, number), paper.key(found))
-            groups.setdefault(at, {})[file] = found
+            own = groups.setdefault(paper.block_of(found, name, number), [])
+            pooled = next((g for g in own if not _refusal([*g.values(), found], name, number)), None)
+            own.append({file: found}) if pooled is None else pooled.update({file: found})
     made = []
     for block, rows in blocks(name, number).items():
-        own = [records for (where, _), records in groups.items() if where == block]
+        own = groups.get(block, [])
         compared = {" + ".join(records): paper.compare(records.values(), name, number) for records in own}
         said = [f"{source}: {paper.verdict(paper.orderings(found))}" for source, found in compared.items()]
         title = f"{name.upper()} Table {number}: {block}"
-        made.append(Part(title, _pivot(rows, compared), "\n".join(said), compared))
+        made.append(Part(block, title, _pivot(rows, compared), "\n".join(said), compared))
     return made
+
+
+def spread(rows: pd.DataFrame, pattern: str) -> pd.DataFrame:
+    """The rows of a part with one size, what `pattern` calls "column" in a method's name spread over columns.
+
+    >>> index = pd.MultiIndex.from_tuples([("IDC; a", "printed"), ("KIP; a", "printed")], names=["method", "source"])
+    >>> rows = pd.DataFrame({"1": ["5.00", "6.00"]}, index=index).rename_axis(columns="images per class")
+    >>> spread(rows, "(?P<column>.*); (?P<row>.*)").loc[("a", "printed"), "KIP"]
+    '6.00'
+    """
+    cells = rows.stack().rename("cell").reset_index()
+    cells = cells.join(cells["method"].str.extract(pattern))
+    shown = cells.pivot_table(index=["row", "source"], columns="column", values="cell", aggfunc="first", sort=False)
+    return shown.fillna("").rename_axis(index=["method", "source"], columns="condensed by")
+
+
+def html(rows: pd.DataFrame) -> str:
+    """The rows of a part as a compact HTML table, what was measured in bold."""
+    bold = rows.map("<b>{}</b>".format).where(rows != "", "")
+    printed = rows.index.get_level_values("source") == PRINTED
+    shown = rows.where(pd.Series(printed, rows.index), bold, axis=0)
+    return "".join(map(str.strip, shown.to_html(border=0, escape=False).splitlines()))
+
+
+def summary(files: Mapping[str, dict]) -> pd.DataFrame:
+    """For every part of a table that was measured: how many printed orderings there are, hold, and do not.
+
+    >>> summary({}).empty
+    True
+    """
+    found = []
+    for name, number in _all_tables():
+        for part in parts(files, name, number):
+            for source, compared in part.compared.items():
+                pairs = paper.orderings(compared)
+                holds, clear = pairs["holds"].astype(bool), pairs["clear"].astype(bool)
+                counts = (len(pairs), holds.sum(), (holds & clear).sum(), (~holds & clear).sum())
+                found.append((part.title, source, *counts))
+    columns = ["table", "source", "printed orderings", "hold", "clearly", "clearly reversed"]
+    return pd.DataFrame(found, columns=columns).set_index("table")
 
 
 def _pivot(rows: pd.DataFrame, compared: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -7,43 +7,11 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
+from records import RESIZED, RUN, SIZES, constant, resize_record, run_record
 
 from mdckit import CondenseConfig, TrainConfig, paper, paper_plots, printed, side_by_side
 
-SIZES = [str(n) for n in range(1, 11)]
 TABLES = [(name, number) for name, numbers in printed.PAPERS.items() for number in numbers]
-
-
-def run_record(accuracy, dataset="cifar10", seed=0, seeds=(0, 1), train=(), **condense):
-    """As `results.record` writes it, at the quick scale."""
-    config = CondenseConfig.preset(dataset, "quick", **{"ipc": 10, "seed": seed} | condense)
-    protocol = TrainConfig.preset(dataset, "quick", seeds=seeds, **dict(train))
-    settings = {"condense": asdict(config), "train": asdict(protocol)}
-    found = {"dataset": dataset, "ipc": config.ipc, "seeds": list(seeds), "accuracy": accuracy, "config": settings}
-    return json.loads(json.dumps(found))
-
-
-def resize_record(accuracy, methods, source="baseline_c", **train):
-    """As `comparison.record` writes it: two dynamics runs by two evaluation seeds."""
-    config = {
-        "condense": asdict(CondenseConfig.preset("cifar10", "quick")),
-        "train": asdict(TrainConfig.preset("cifar10", "quick", **train)),
-        "recording": asdict(TrainConfig.preset("cifar10", "quick", epochs=300)),
-        "methods": methods,
-    }
-    found = {"dataset": "cifar10", "source": source, "recipe": {"name": source}, "ipc": 10, "digest": "d"}
-    found |= {"seeds": [[0, 0], [0, 1], [1, 0], [1, 1]], "accuracy": accuracy, "config": config}
-    return json.loads(json.dumps(found))
-
-
-def constant(value, spread=1.0):
-    """The same two accuracies at every size."""
-    return {n: [value - spread, value + spread] for n in SIZES}
-
-
-RUN = run_record({"baseline_c": constant(30.0), "mdc": constant(40.0), "all_prefixes": constant(50.0)})
-SELECTIONS = {"lbpe_balanced": {"name": "lbpe"}, "random": {"name": "random"}, "aum": {"name": "aum"}}
-RESIZED = resize_record({name: {"1": [20.0, 22.0, 24.0, 26.0]} for name in SELECTIONS}, SELECTIONS)
 
 
 def cell(compared, method, ipc):
@@ -205,7 +173,7 @@ def test_reversed_orderings_are_named_when_clear():
     found = paper.orderings(paper.compare(run_record({"baseline_c": constant(50.0), "mdc": constant(40.0)}), "mdc", 1))
     said = paper.verdict(found)
     sizes = found.loc[(found["better"] == "MDC (ours)"), "ipc"]
-    assert f"MDC (ours) before Baseline C at {', '.join(sizes)}" in said
+    assert f"MDC (ours) > Baseline C at {', '.join(sizes)}" in said
     assert said.startswith(f"Of 11 printed orderings {11 - len(sizes)} hold")
 
 
@@ -243,6 +211,16 @@ def test_tables_show_what_is_measured_and_what_is_printed(tmp_path):
     assert overview.loc["resize", "tables"] == "YOCO 1, YOCO 2, YOCO 3, YOCO 4, YOCO 5, YOCO 7"
     assert overview.loc["cifar10_quick", "tables"] == "MDC 1, MDC 2, MDC 3, MDC 5, MDC 6, MDC 8, MDC 9, MDC 12"
     assert overview.loc["other", "tables"].startswith("none: no accuracies in the result")
+
+
+def test_a_repetition_of_a_run_stands_below_it_and_another_seed_is_pooled():
+    files = {"a": RUN, "again": RUN, "seed": run_record({"mdc": constant(50.0)}, seed=1)}
+    (part,) = side_by_side.parts(files, "mdc", 3)
+    assert list(part.compared) == ["a + seed", "again"]
+    assert part.rows.loc[("MDC ablation: calculate+compare+freeze", "a + seed"), "3"] == "45.00 ± 5.1"
+    assert side_by_side.summary(files)["source"].value_counts().to_dict() == {"a + seed": 8, "again": 8}
+    assert "<b>45.00 ± 5.1</b>" in side_by_side.html(part.rows)
+    assert "<b>49.66" not in side_by_side.html(part.rows)
 
 
 def test_without_results_every_table_is_as_printed(tmp_path):
