@@ -1,7 +1,7 @@
 """Recipes: what makes a condensed set MDC, a baseline, or a row of the ablation."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,9 +92,9 @@ def baseline_c() -> Recipe:
     return Recipe("baseline_c")
 
 
-def baseline_a(ipc: int) -> list[Recipe]:
-    """Baseline A: a condensation of its own for every size 1..ipc."""
-    return [Recipe(f"baseline_a/{n}", ipc=n) for n in range(1, ipc + 1)]
+def baseline_a(ipc: int, sizes: Collection[int] = ()) -> list[Recipe]:
+    """Baseline A: a condensation of its own for every size 1..ipc, or for those of them in `sizes`."""
+    return [Recipe(f"baseline_a/{n}", ipc=n) for n in range(1, ipc + 1) if not sizes or n in sizes]
 
 
 def baseline_b(ipc: int) -> list[Recipe]:
@@ -112,10 +112,13 @@ def ablation() -> list[Recipe]:
     ]
 
 
-def recipes_by_name(names: list[str], ipc: int) -> list[Recipe]:
-    """Recipes for names such as "mdc" or "baseline_a", which stands for `ipc` of them.
+def recipes_by_name(names: list[str], ipc: int, sizes: Collection[int] = ()) -> list[Recipe]:
+    """Recipes for names such as "mdc" or "baseline_a", which stands for `ipc` of them, or for one per size in `sizes`.
 
     Raises ValueError for an unknown name.
+
+    >>> [recipe.name for recipe in recipes_by_name(["baseline_a", "mdc"], 50, sizes=[1, 50])]
+    ['baseline_a/1', 'baseline_a/50', 'mdc']
     """
     known = {
         "mdc": [mdc()],
@@ -124,7 +127,7 @@ def recipes_by_name(names: list[str], ipc: int) -> list[Recipe]:
         "mdc_gradient": [mdc(name="mdc_gradient", metric="gradient")],
         "mdc_accuracy": [mdc(name="mdc_accuracy", metric="accuracy")],
         "all_prefixes": [all_prefixes()],
-        "baseline_a": baseline_a(ipc),
+        "baseline_a": baseline_a(ipc, sizes),
         "baseline_b": baseline_b(ipc),
         "baseline_c": [baseline_c()],
     } | {recipe.name: [recipe] for recipe in ablation()}

@@ -128,7 +128,8 @@ def record(
 ) -> dict:
     """The rows as one JSON-able result, with all that is needed to make them again.
 
-    accuracy[method][ipc] is a list over ``seeds``, [seed of the dynamics run, evaluation seed] each.
+    accuracy[method][ipc] is a list over ``seeds``, [seed of the dynamics run, evaluation seed] each. "recipe" and
+    config["condense"] say how the set was condensed; they are None for one that mdckit did not condense.
     """
     accuracy = {}
     for (method, ipc), group in rows.groupby(["method", "ipc"], sort=False):
@@ -136,11 +137,17 @@ def record(
     return {
         "dataset": condensed.dataset,
         "source": source,
+        "recipe": condensed.info.get("recipe"),
         "ipc": condensed.ipc,
         "digest": condensed.digest,
         "seeds": [[log.info["seed"], seed] for log in dynamics for seed in config.seeds],
         "accuracy": accuracy,
-        "config": {"train": asdict(config), "recording": dynamics[0].info["config"], "methods": methods},
+        "config": {
+            "condense": condensed.info.get("config"),
+            "train": asdict(config),
+            "recording": dynamics[0].info["config"],
+            "methods": methods,
+        },
         "versions": versions(),
     }
 

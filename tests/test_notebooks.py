@@ -10,10 +10,12 @@ import nbformat
 import numpy as np
 import papermill
 import pytest
+import torch
 import yaml
 from PIL import Image
+from records import RESIZED, RUN
 
-from mdckit import CondenseConfig, CondensedSet, TrainConfig, baselines, comparison, notebooks, shipped
+from mdckit import CondenseConfig, CondensedSet, TrainConfig, baselines, comparison, files, notebooks, printed, shipped
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 ALL = sorted(FOLDER.glob("*.ipynb"))
@@ -33,6 +35,7 @@ QUICK = {
     "11_mdc_meets_yoco": LOGS | {"sizes": [1, 3]},
     "20_run": TINY
     | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise", "mdc_gradient"], "ipc": 2},
+    "21_compare": {},
     "21_resize": LOGS | {"sizes": [1], "methods": ["lbpe_balanced", "ssp", "ccs"]},
 }
 
@@ -54,6 +57,20 @@ def test_runs_headless_and_draws(path, tmp_path, monkeypatch):
         check_resized(Path("out"), parameters)
     elif "results" in parameters:
         check_results(Path("out"), parameters)
+
+
+def test_the_papers_tables_stand_beside_ones_own_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, found in {"run": RUN, "resized": RESIZED, "other_data": RUN | {"dataset": "mnist5k"}}.items():
+        files.save_json(Path("own") / name / "result.json", found)
+    nb = notebooks.run(FOLDER / "21_compare.ipynb", "out.ipynb", {"results": "own"})
+    shown = "\n".join(str(output) for cell in nb.cells for output in cell.get("outputs", []))
+    assert "<b>40.00 ± 1.0</b>" in shown  # MDC Table 1
+    assert "<b>23.00 ± 2.2</b>" in shown  # YOCO Table 1
+    assert "49.66" in shown
+    assert "none: the result is of mnist5k from 10 images per class" in shown
+    assert "run: Of 11 printed orderings" in shown
+    assert len(pictures(nb)) == 2
 
 
 def check_resized(folder, parameters):
@@ -104,6 +121,8 @@ def test_run_that_cannot_be_saved_goes_on_from_its_checkpoint(tmp_path, monkeypa
     [
         ("20_run", {"train": {"width": 0}}, "width must be an integer >= 1, got 0"),
         ("20_run", {"recipes": ["mcd"]}, "unknown recipe 'mcd'"),
+        ("20_run", {"condense": {"outr": 9}}, "unknown CondenseConfig setting 'outr': choose one of ipc, "),
+        ("20_run", {"train": {"epoch": 9}}, "unknown TrainConfig setting 'epoch': choose one of epochs, "),
         ("20_run", {"ipc": 2, "sizes": [9]}, r"sizes \[9\] asked of 2 images per class"),
         ("20_run", {"device": "gpu"}, "unknown device 'gpu'"),
         ("20_run", {"dataset": "mnist6k"}, "unknown quick preset 'mnist6k'"),
@@ -125,26 +144,64 @@ def test_unknown_parameter_is_an_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-PARAMETERS = sorted((FOLDER / "params").glob("*.yaml"))
+PARAMETERS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((FOLDER / "params").glob("*.yaml"))}
+RUNS = {stem: parameters for stem, parameters in PARAMETERS.items() if "_resize" not in stem}
+RESIZES = {stem: parameters for stem, parameters in PARAMETERS.items() if "_resize" in stem}
+DATASETS = {label: name for name, label in printed.DATASETS.items()}
+RUN_TABLES = [("mdc", n) for n in (1, 2, 3, 4, 5, 6, 12)]
 
 
-@pytest.mark.parametrize("path", [p for p in PARAMETERS if p.stem.endswith("_resize")], ids=lambda path: path.stem)
-def test_parameter_files_of_resizing_are_valid(path):
-    parameters = yaml.safe_load(path.read_text())
+@pytest.mark.parametrize("stem", RESIZES)
+def test_parameter_files_of_resizing_are_valid(stem):
+    parameters = RESIZES[stem]
     assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / "21_resize.ipynb")))
-    condensed = shipped(parameters["dataset"], parameters["source"])
-    assert comparison.plan(condensed, parameters["methods"], parameters["sizes"])
-    TrainConfig.preset(parameters["dataset"], "quick", seeds=parameters["seeds"], **parameters.get("train", {}))
+    assert comparison.plan(source_of(parameters), parameters["methods"], parameters["sizes"])
+    scale = parameters.get("scale", "quick")
+    TrainConfig.preset(parameters["dataset"], scale, seeds=parameters["seeds"], **parameters["train"])
 
 
-@pytest.mark.parametrize("path", [p for p in PARAMETERS if not p.stem.endswith("_resize")], ids=lambda path: path.stem)
-def test_parameter_files_are_valid(path):
-    parameters = yaml.safe_load(path.read_text())
+def source_of(parameters):
+    """The set a file starts from: shipped, or one that a file of `20_run` makes, with as many images per class."""
+    _, *made = Path(parameters["source"]).parts
+    if not made:
+        return shipped(parameters["dataset"], parameters["source"])
+    run, _, name = made
+    assert RUNS[run]["dataset"] == parameters["dataset"]
+    assert Path(name).stem in RUNS[run]["recipes"]
+    return CondensedSet(torch.zeros(2, RUNS[run]["ipc"], 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+
+
+@pytest.mark.parametrize("stem", RUNS)
+def test_parameter_files_are_valid(stem):
+    parameters = RUNS[stem]
     assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / "20_run.ipynb")))
-    name = parameters.get("preset") or parameters["dataset"]
-    CondenseConfig.preset(name, parameters["scale"], ipc=parameters["ipc"], **parameters.get("condense", {}))
-    TrainConfig.preset(name, parameters["scale"], seeds=parameters["seeds"], **parameters.get("train", {}))
-    assert baselines.recipes_by_name(parameters["recipes"], parameters["ipc"])
+    name, scale = parameters.get("preset") or parameters["dataset"], parameters["scale"]
+    CondenseConfig.preset(name, scale, ipc=parameters["ipc"], **parameters.get("condense", {}))
+    TrainConfig.preset(name, scale, seeds=parameters["seeds"], **parameters.get("train", {}))
+    assert set(parameters.get("sizes", [])) <= set(range(1, parameters["ipc"] + 1))
+    assert baselines.recipes_by_name(parameters["recipes"], parameters["ipc"], parameters.get("sizes", []))
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+@pytest.mark.parametrize("at", RUN_TABLES)
+def test_every_printed_row_that_can_be_run_has_a_parameter_file(at, scale):
+    for block, rows in printed.blocks(*at).items():
+        where = (DATASETS[block.dataset], block.ipc_source, scale)
+        made = [p for p in RUNS.values() if (p["dataset"], p["ipc"], p["scale"]) == where]
+        for name, sizes in rows.dropna(subset="name").groupby("name")["ipc"]:
+            wanted = {int(ipc) for ipc in sizes if ipc != "avg"}
+            own = [p.get("sizes") or range(1, p["ipc"] + 1) for p in made if name in p["recipes"]]
+            assert any(wanted <= set(sizes) for sizes in own), (str(block), name)
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_every_printed_selection_has_a_parameter_file(scale):
+    for block, rows in printed.blocks("yoco", 1).items():
+        wanted = {int(ipc) for ipc in rows.dropna(subset="name")["ipc"] if ipc != "avg"}
+        where = (DATASETS[block.dataset], scale)
+        made = [p for p in RESIZES.values() if (p["dataset"], p.get("scale", "quick")) == where]
+        covering = [p for p in made if source_of(p).ipc == block.ipc_source and wanted <= set(p["sizes"])]
+        assert any(p["methods"] == [] for p in covering), block
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mdckit import CondenseConfig, CondensedSet, TrainConfig, paper, plots, results, widgets
+from mdckit import CondenseConfig, CondensedSet, TrainConfig, plots, results, widgets
 from mdckit.evaluate import Result
 
 RECORD = {
@@ -115,11 +115,3 @@ def test_slider_redraws_picture_and_text(condensed):
     assert "50.0 ± 1.0 %" in text.value
     shown = np.asarray(Image.open(io.BytesIO(picture.value)))
     assert len(np.unique(shown)) > 50
-
-
-def test_printed_tables():
-    rows = paper.table("mdc", 1)
-    cell = rows.query("dataset == 'CIFAR-10' and subtable == 'a' and method == 'MDC (ours)' and ipc == '1'")
-    assert cell["value"].item() == 49.66
-    with pytest.raises(ValueError, match=r"no table 99 of 'mdc'.*mdc_table1"):
-        paper.table("mdc", 99)
