@@ -14,7 +14,7 @@ from .checks import check_count
 from .data import normalize
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CondensedSet:
     """A condensed set whose first n images per class are a set of their own (`take`).
 
@@ -33,7 +33,7 @@ class CondensedSet:
     std: tuple[float, ...]
     classes: tuple[str, ...]
     dataset: str = "arrays"
-    info: dict = field(default_factory=dict, repr=False)
+    info: dict = field(default_factory=dict)
     counts: tuple[int, ...] | None = None
 
     def __post_init__(self):
@@ -64,6 +64,10 @@ class CondensedSet:
             raise ValueError(
                 f"patches per class {list(self.counts)} given for {len(self.classes)} classes of up to {most} patches"
             )
+
+    def __repr__(self) -> str:
+        images = f"{len(self.classes)} classes x {self.ipc} images of {' x '.join(map(str, self.images.shape[2:]))}"
+        return f"CondensedSet({self.dataset}: {images}, factor {self.factor}, {self.patches} patches)"
 
     @property
     def ipc(self) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -14,7 +14,7 @@ from .checks import check_count
 from .rng import generator
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageData:
     """Real images as uint8 tensors with labels; mean and std are those of the pixels in [0, 1].
 
@@ -26,9 +26,14 @@ class ImageData:
     x_test: Tensor
     y_test: Tensor
     classes: tuple[str, ...]
-    mean: tuple[float, ...] = field(repr=False)
-    std: tuple[float, ...] = field(repr=False)
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     name: str = "arrays"
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.shape))
+        images = f"{len(self.x_train):,} training and {len(self.x_test):,} test images of {shape}"
+        return f"ImageData({self.name}: {len(self.classes)} classes, {images})"
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -32,6 +32,10 @@ def names_in(folder):
 # -- values
 
 
+def test_a_set_is_shown_in_a_line():
+    assert repr(make()) == "CondensedSet(toys: 3 classes x 4 images of 3 x 8 x 8, factor 2, 48 patches)"
+
+
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_take_is_the_first_images_of_every_class(n):
     whole = make()

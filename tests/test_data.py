@@ -22,6 +22,10 @@ def make(x=None, y=LABELS, **settings):
     return from_arrays(x, y, x, y, **settings)
 
 
+def test_images_are_shown_in_a_line():
+    assert repr(make(name="toys")) == "ImageData(toys: 2 classes, 7 training and 7 test images of 1 x 8 x 8)"
+
+
 # -- layouts and kinds of pixels
 
 
