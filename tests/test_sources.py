@@ -1,9 +1,7 @@
 """Real images by name and by folder: the files of every data set in their true formats, only smaller."""
 
-import gzip
 import hashlib
 import os
-import pickle
 import struct
 import tarfile
 import time
@@ -12,10 +10,10 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-import scipy.io
 import torch
 import torchvision
 from PIL import Image
+from real_files import md5, pixels, write_cifar10, write_cifar100, write_imagenet, write_mnist, write_svhn
 from torchvision import transforms
 
 from mdckit import load, sources
@@ -31,17 +29,9 @@ def root(tmp_path, monkeypatch):
     return tmp_path / "data"
 
 
-def pixels(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
 def digest(data):
     parts = (data.x_train, data.y_train, data.x_test, data.y_test)
     return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()[:16]
-
-
-def md5(path):
-    return hashlib.md5(path.read_bytes()).hexdigest()
 
 
 # -- data sets inside packages
@@ -73,72 +63,6 @@ def test_digits_are_always_the_same():
 
 
 # -- the files torchvision reads, made small
-
-
-def write_cifar10(root, monkeypatch, count=20):
-    folder = root / "cifar-10-batches-py"
-    folder.mkdir(parents=True)
-    rows = pixels(count * 6, 3072)
-    labels = [(3 * i) % 10 for i in range(count * 6)]
-    md5s = []
-    for b, name in enumerate([f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]):
-        part = slice(b * count, (b + 1) * count)
-        batch = {"batch_label": name, "labels": labels[part], "data": rows[part], "filenames": ["x.png"] * count}
-        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
-        md5s.append([name, md5(folder / name)])
-    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names, "num_vis": 3072}, protocol=2))
-    dataset = torchvision.datasets.CIFAR10
-    monkeypatch.setattr(dataset, "train_list", md5s[:5])
-    monkeypatch.setattr(dataset, "test_list", md5s[5:])
-    monkeypatch.setattr(dataset, "meta", dataset.meta | {"md5": md5(folder / "batches.meta")})
-    return rows.reshape(-1, 3, 32, 32), labels
-
-
-def write_cifar100(root, monkeypatch):
-    folder = root / "cifar-100-python"
-    folder.mkdir(parents=True)
-    rows, labels = pixels(300, 3072), [(7 * i) % 100 for i in range(300)]
-    parts = {"train": slice(0, 200), "test": slice(200, 300)}
-    for name, part in parts.items():
-        batch = {"fine_labels": labels[part], "coarse_labels": [0] * len(labels[part]), "data": rows[part]}
-        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
-    meta = {"fine_label_names": [f"fine{c}" for c in range(100)], "coarse_label_names": ["coarse"] * 20}
-    (folder / "meta").write_bytes(pickle.dumps(meta, protocol=2))
-    dataset = torchvision.datasets.CIFAR100
-    monkeypatch.setattr(dataset, "train_list", [["train", md5(folder / "train")]])
-    monkeypatch.setattr(dataset, "test_list", [["test", md5(folder / "test")]])
-    monkeypatch.setattr(dataset, "meta", dataset.meta | {"md5": md5(folder / "meta")})
-    return rows.reshape(-1, 3, 32, 32), labels
-
-
-def write_svhn(root, monkeypatch):
-    root.mkdir(parents=True)
-    images = pixels(32, 32, 3, 30)  # height, width, channel, image
-    labels = np.array([10, *range(1, 10)] * 3, dtype=np.uint8)[:, None]  # 10 stands for the digit 0
-    lists = {}
-    for name, part in {"train": slice(0, 20), "test": slice(20, 30)}.items():
-        file = root / f"{name}_32x32.mat"
-        scipy.io.savemat(file, {"X": images[..., part], "y": labels[part]}, do_compression=True)
-        lists[name] = ["http://no.where/", file.name, md5(file)]
-    monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", lists)
-    return images.transpose(3, 2, 0, 1), (labels[:, 0] % 10).tolist()
-
-
-def idx(array):
-    return struct.pack(f">i{array.ndim}i", 0x800 + array.ndim, *array.shape) + array.tobytes()
-
-
-def write_mnist(root, class_name, suffix=""):
-    raw = root / class_name / "raw"
-    raw.mkdir(parents=True)
-    images, labels = pixels(60, 28, 28), np.arange(60, dtype=np.uint8) % 10
-    for name, part in {"train": slice(0, 40), "t10k": slice(40, 60)}.items():
-        for kind, array in {"images-idx3": images, "labels-idx1": labels}.items():
-            content = idx(array[part])
-            file = raw / f"{name}-{kind}-ubyte{suffix}"
-            file.write_bytes(gzip.compress(content) if suffix else content)
-    return images[:, None], labels.tolist()
 
 
 def check_data(data, images, labels, train):
@@ -607,19 +531,6 @@ def test_half_an_image_folder_is_named(root):
 
 
 # -- ImageNet-10
-
-
-def write_imagenet(folder, parts=("train", "val")):
-    """JPEGs of several sizes, one grey and one CMYK among them, and a class that is not of the ten."""
-    for number, wnid in enumerate([*IMAGENET10, "n00000001"]):
-        for part in parts:
-            place = folder / part / wnid
-            place.mkdir(parents=True)
-            image = Image.fromarray(pixels(3, 4, 3, seed=number)).resize(
-                (250 + 10 * number, 300), Image.Resampling.BICUBIC
-            )
-            mode = {1: "L", 2: "CMYK"}.get(number, "RGB")
-            image.convert(mode).save(place / f"{wnid}_{part}_1.JPEG")
 
 
 @pytest.mark.parametrize(("name", "parts"), [("imagenet10", ("train", "test")), ("imagenet", ("train", "val"))])
