@@ -99,7 +99,7 @@ def easy_against_hard(found: Mapping[str, pd.DataFrame], title: str = "") -> Fig
         for better, color in ((gain > 0, "0.8"), (gain < 0, "lightsteelblue")):
             under.fill_between(shares, gain, 0, where=better, interpolate=True, color=color, lw=0)
         under.axhline(0, color="0.3", lw=1)
-        under.xaxis.set_major_formatter(PercentFormatter(1))
+        under.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         for ax in (over, under):
             ax.spines[["top", "right"]].set_visible(False)
             ax.grid(color="0.92", lw=0.8)
