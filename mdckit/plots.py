@@ -64,13 +64,15 @@ def accuracy(
     rows: pd.DataFrame,
     *,
     mark: int | None = None,
+    gap: Mapping[str, tuple[str, str]] | None = None,
     title: str = "",
     ylabel: str | None = None,
     size: tuple[float, float] = (7.0, 4.2),
 ) -> Figure:
-    """Test accuracy against images per class: mean over the seeds, shaded by their standard deviation.
+    """Test accuracy against images per class: mean over the seeds, shaded by their standard deviation (MDC Fig. 2c).
 
-    `rows` are those of `results.accuracies` or `comparison.compare`; `mark` draws a vertical line at that size.
+    `rows` are those of `results.accuracies` or `comparison.compare`; `mark` draws a vertical line at that size; `gap`
+    hatches what lies between two methods, as label -> (method, method).
     """
     fig, ax = _figure(size)
     for position, (method, group) in enumerate(rows.groupby("method", sort=False)):
@@ -78,6 +80,10 @@ def accuracy(
         mean, std, look = by_size.mean(), by_size.std(ddof=0), style(method, position)
         ax.plot(mean.index, mean, lw=2, ms=6, **look)
         ax.fill_between(mean.index, mean - std, mean + std, color=look["color"], alpha=0.15, lw=0)
+    for label, pair in (gap or {}).items():
+        one, other = (rows[rows["method"] == name].groupby("ipc")["accuracy"].mean() for name in pair)
+        look = {"fc": "none", "ec": style(pair[0])["color"], "hatch": "///", "lw": 0, "alpha": 0.5}
+        ax.fill_between(one.index, one, other.reindex(one.index), label=label, **look)
     if mark is not None:
         ax.axvline(mark, color="0.3", lw=1, ls="--", zorder=0)
     seeds, runs = rows["seed"].nunique(), rows["run"].nunique() if "run" in rows else 1
@@ -109,7 +115,7 @@ def tile(images: Tensor, keep: int | None = None, zoom: int = 1) -> np.ndarray:
 
 
 def gallery(condensed: CondensedSet, *, keep: int | None = None, rows: int | None = None, title: str = "") -> Figure:
-    """The stored images, a row per class, in the order of their use; beyond `keep` images per class they are dimmed."""
+    """The stored images, a row per class, in the order of use, dimmed beyond `keep` (MDC Fig. 10 to 15)."""
     images = condensed.images[:rows]
     return image_grid(images, condensed.classes[:rows], keep=keep, title=title, xlabel="image number")
 
@@ -123,7 +129,7 @@ def image_grid(
     title: str = "",
     xlabel: str = "",
 ) -> Figure:
-    """Images (rows, columns, C, H, W) in [0, 1] as a labelled grid; columns are numbered from 1 by default."""
+    """Images (rows, columns, C, H, W) in [0, 1] as a grid, columns numbered by default (MDC Fig. 6; YOCO Fig. 6)."""
     count_rows, count_columns = images.shape[:2]
     inch = min(0.62, 8.0 / count_columns)
     margin = 0.5 + 0.09 * max(map(len, row_labels))  # of the row labels, about 0.08 inches a letter
@@ -143,7 +149,7 @@ def image_grid(
 
 
 def mls_trace(trace: Sequence[Sequence[int]], outer: int, frozen: Sequence[int] | None = None) -> Figure:
-    """The most learnable subset over the outer loops as steps (MDC Fig. 5); `frozen` images per loop are shaded.
+    """The most learnable subset over the outer loops as steps (MDC Fig. 5, 7, 8); `frozen` images per loop are shaded.
 
     `trace` is ``CondensedSet.mls_trace``: [t, n] means that S[n] is trained from loop t + 1 on.
     """
@@ -164,16 +170,21 @@ def mls_trace(trace: Sequence[Sequence[int]], outer: int, frozen: Sequence[int] 
 
 def feature_distances(distances: Sequence[Sequence[float]], title: str = "") -> Figure:
     """F(n) of every subset against the outer loop (log scale); rows are [t, F(1), ..., F(N-1)]."""
+    return over_loops(distances, "feature distance F(n)", log=True, title=title)
+
+
+def over_loops(rows: Sequence[Sequence[float]], ylabel: str, *, log: bool = False, title: str = "") -> Figure:
+    """A line per subset S[n] against the outer loop (MDC Tables 10, 11); rows are [t, value of S[1], of S[2], ...]."""
     fig, ax = _figure((7.0, 4.0))
-    loops = [row[0] for row in distances]
-    count = len(distances[0]) - 1
-    palette = sns.color_palette("viridis", count)
-    for n in range(1, count + 1):
-        ax.plot(loops, [row[n] for row in distances], color=palette[n - 1], marker="o", ms=4, label=f"S[{n}]")
-    ax.set(xlabel="outer loop t", ylabel="feature distance F(n)", yscale="log")
+    loops, *subsets = zip(*rows, strict=True)
+    palette = sns.color_palette("viridis", len(subsets))
+    for n, (color, values) in enumerate(zip(palette, subsets, strict=True), start=1):
+        ax.plot(loops, values, color=color, marker="o", ms=4, label=f"S[{n}]")
+    ax.set(xlabel="outer loop t", ylabel=ylabel, yscale="log" if log else "linear")
     ax.set_title(title, loc="left")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(frameon=False, ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
+    upwards = subsets[0][-1] < subsets[-1][-1]  # the legend names the lines in the order they lie
+    ax.legend(frameon=False, reverse=upwards, loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 
 
@@ -186,7 +197,7 @@ def curves(
     levels: Mapping[str, float] | None = None,
     title: str = "",
 ) -> Figure:
-    """One line per name: a sequence is drawn against 1, 2, 3, ..., a mapping x -> y with a marker for each point.
+    """One line per name: a sequence is drawn against 1, 2, 3, ..., a mapping x -> y with points (YOCO Fig. 5).
 
     `levels` are dashed horizontal lines, by the same names in the same colours.
     """

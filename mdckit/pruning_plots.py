@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
 from . import formation
@@ -38,7 +40,7 @@ def kept_cells(condensed: CondensedSet, selection: CondensedSet, zoom: int = 2) 
 def class_counts(
     selections: Mapping[str, CondensedSet], title: str = "", size: tuple[float, float] = (7.0, 3.4)
 ) -> Figure:
-    """How many patches of every class each selection keeps (YOCO Fig. 2)."""
+    """How many patches of every class each selection keeps; its name may tell the accuracy, too (YOCO Fig. 2)."""
     fig = Picture(figsize=size, layout="constrained")
     ax = fig.subplots()
     width = 0.8 / len(selections)
@@ -77,4 +79,34 @@ def sorted_scores(values: Mapping[str, Tensor], labels: Tensor, classes: Sequenc
     fig.supxlabel("patches of the class, easiest first", fontsize=10)
     fig.supylabel("prediction error s", fontsize=10)
     fig.legend(loc="outside upper center", ncols=len(values), frameon=False)
+    return fig
+
+
+def easy_against_hard(found: Mapping[str, pd.DataFrame], title: str = "") -> Figure:
+    """Test accuracy with the easiest and with the hardest patches, a column per full set (YOCO Fig. 3).
+
+    `found` maps a set's name to its accuracies in percent: columns "easy" and "hard", indexed by the share of the
+    patches left out. Below, their difference: grey where easy is better, blue where hard is.
+    """
+    fig = Picture(figsize=(0.8 + 2.8 * len(found), 4.8), layout="constrained")
+    above, below = fig.subplots(2, len(found), sharex=True, sharey="row", squeeze=False, height_ratios=(4, 3))
+    for over, under, (name, accuracy) in zip(above, below, found.items(), strict=True):
+        shares, gain = accuracy.index.to_numpy(), (accuracy["easy"] - accuracy["hard"]).to_numpy()
+        over.plot(shares, accuracy["easy"], color="0.25", lw=2, label="easy patches kept")
+        over.plot(shares, accuracy["hard"], color="C0", lw=2, ls="--", label="hard patches kept")
+        over.set_title(name, fontsize=10)
+        under.plot(shares, gain, color="0.25", lw=1.5, marker="o", ms=4)
+        for better, color in ((gain > 0, "0.8"), (gain < 0, "lightsteelblue")):
+            under.fill_between(shares, gain, 0, where=better, interpolate=True, color=color, lw=0)
+        under.axhline(0, color="0.3", lw=1)
+        under.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        for ax in (over, under):
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.grid(color="0.92", lw=0.8)
+            ax.set_axisbelow(True)
+    above[0].set_ylabel("test accuracy, %")
+    below[0].set_ylabel("easy − hard, points")
+    above[0].legend(frameon=False, fontsize=8)
+    fig.supxlabel("share of the patches left out", fontsize=10)
+    fig.suptitle(title, x=0.01, ha="left", fontsize=12)
     return fig

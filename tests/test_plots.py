@@ -1,14 +1,17 @@
 """Figures show what they are given, results make tables, and widgets redraw."""
 
+import inspect
 import io
+import re
 
 import matplotlib.figure
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from mdckit import CondenseConfig, CondensedSet, TrainConfig, plots, results, widgets
+from mdckit import CondenseConfig, CondensedSet, TrainConfig, paper_plots, plots, pruning_plots, results, widgets
 from mdckit.evaluate import Result
 
 RECORD = {
@@ -36,6 +39,14 @@ def test_accuracy_draws_the_mean_of_every_method():
     assert drawn["Baseline C (one condensation)"] == [31.0, 50.0]
     assert "2 seeds" in ax.get_ylabel()
     assert fig.canvas.manager is None  # not one of pyplot's
+
+
+def test_gap_lies_between_two_methods():
+    rows = results.accuracies(RECORD)
+    fig = plots.accuracy(rows, gap={"lead": ("mdc", "baseline_c")})
+    (gap,) = [area for area in fig.axes[0].collections if area.get_label() == "lead"]
+    corners = {tuple(corner) for corner in gap.get_paths()[0].vertices.round(6).tolist()}
+    assert corners == {(1, 42), (1, 31), (2, 50)}
 
 
 def test_figures_show_as_pictures_in_a_notebook(condensed):
@@ -71,6 +82,60 @@ def test_mls_trace_steps_from_the_loop_after_the_choice():
     line = fig.axes[0].lines[0]
     assert line.get_xdata().tolist() == [2, 5, 9]
     assert line.get_ydata().tolist() == [1, 3, 3]
+
+
+def test_every_subset_has_its_line_over_the_outer_loops():
+    rising, falling = [[1, 30.0, 40.0], [5, 35.0, 50.0]], [[1, 4.0, 2.0], [5, 3.0, 1.0]]
+    (ax,) = plots.over_loops(rising, "test accuracy, %").axes
+    assert {line.get_label(): line.get_xydata().tolist() for line in ax.lines} == {
+        "S[1]": [[1, 30], [5, 35]],
+        "S[2]": [[1, 40], [5, 50]],
+    }
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["S[2]", "S[1]"]  # as the lines lie
+    (ax,) = plots.feature_distances(falling).axes
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["S[1]", "S[2]"]
+    assert ax.get_yscale() == "log"
+
+
+def test_accuracy_over_time_marks_when_the_reference_is_reached():
+    times = {"baseline_c": {1.0: 40.0, 2.0: 50.0}, "mdc": {1.5: 45.0, 3.0: 51.0, 4.5: 60.0}, "real": {0.0: 30.0}}
+    rows = [(name, ipc, t, a + ipc) for name, line in times.items() for t, a in line.items() for ipc in (-1, 1)]
+    rows = pd.DataFrame(rows, columns=["method", "ipc", "hours", "accuracy"])
+    (ax,) = paper_plots.accuracy_over_time(rows, "hours", reference="baseline_c").axes
+    drawn = {line.get_label(): dict(line.get_xydata().tolist()) for line in ax.lines}
+    assert [drawn[label] for label in ("Baseline C (one condensation)", "MDC", "real images")] == list(times.values())
+    assert [text.get_text().strip() for text in ax.texts] == ["3 hours"]  # MDC's; real images never reach it
+    assert ax.get_xlabel() == "time of condensation, hours"
+
+
+def test_choices_of_every_class_are_written_out():
+    fig = paper_plots.mls_choices({"zero": [[1, 1], [4, 3]], "one": [[1, 1], [4, 7]]})
+    (ax,) = fig.axes
+    assert [text.get_text() for text in ax.texts] == ["1", "3", "1", "7"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "4"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["zero", "one"]
+    picture = np.asarray(Image.open(io.BytesIO(plots.png(fig))).convert("L"))
+    assert all((edge == 255).all() for edge in (picture[-2:], picture[:, :2], picture[:, -2:]))  # nothing is cut off
+
+
+def test_easy_against_hard_shades_who_is_better():
+    accuracy = pd.DataFrame({"easy": [70.0, 68.0, 64.0], "hard": [74.0, 68.0, 58.0]}, index=[0.2, 0.5, 0.8])
+    fig = pruning_plots.easy_against_hard({"condensed": accuracy, "real": accuracy + 1})
+    above, _, below, _ = fig.axes
+    assert [line.get_ydata().tolist() for line in above.lines] == [accuracy["easy"].tolist(), accuracy["hard"].tolist()]
+    assert below.lines[0].get_ydata().tolist() == [-4, 0, 6]
+    grey, blue = (np.concatenate([path.vertices for path in area.get_paths()])[:, 1] for area in below.collections)
+    assert (grey.min(), grey.max(), blue.min(), blue.max()) == (0, 6, -4, 0)
+    assert [ax.get_title() for ax in fig.axes[:2]] == ["condensed", "real"]
+
+
+def test_every_figure_of_the_papers_that_is_data_has_a_function():
+    views = [value for module in (plots, pruning_plots, paper_plots) for value in vars(module).values()]
+    text = " ".join(" ".join(view.__doc__.split()) for view in views if inspect.isfunction(view) and view.__doc__)
+    text = re.sub(r"(\d+) to (\d+)", lambda m: ", ".join(map(str, range(int(m[1]), int(m[2]) + 1))), text)
+    for name, figures in {"MDC": "2c 4 5 6 7 8 9 10 11 12 13 14 15", "YOCO": "2 3 5 6 7"}.items():
+        named = re.findall(rf"{name} Fig\. ((?:\d+c?(?:, (?=\d))?)+)", text)
+        assert set(", ".join(named).split(", ")) == set(figures.split())
 
 
 def test_table_has_mean_spread_and_average():
