@@ -30,9 +30,13 @@ QUICK = {
     "04_subset_degradation": TINY | {"dataset": "digits", "ipc": 2},
     "05_most_learnable_subset": TINY | {"dataset": "digits", "ipc": 3},
     "06_freezing_and_ablation": TINY | {"dataset": "digits", "ipc": 3},
+    "07_condensed_galleries": TINY | {"dataset": "digits", "ipc": 3, "shown": 2},
     "08_training_dynamics_and_lbpe": SHORT | {"epochs": 6, "early": 4, "top": 2, "looked_at": [1, 4], "sizes": [1]},
     "09_balanced_pruning": LOGS | {"sizes": [1, 2, 5], "ratios": [0.5, 0.9], "real_epochs": {"20": 4}},
+    "10_cross_architecture": SHORT | {"networks": ["convnet", "resnet10"], "sizes": [1, 2]},
     "11_mdc_meets_yoco": LOGS | {"sizes": [1, 3]},
+    "12_your_own_data": {"ipc": 3, "condense": {"outer": 2, "inner": 2, "width": 8}, "epochs": 10}
+    | {"lbpe": {"epochs": 6, "top": 2}, "seeds": [0], "train": {"epochs": 10, "width": 8}},
     "20_run": TINY
     | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise", "mdc_gradient"], "ipc": 2},
     "21_compare": {},
