@@ -13,7 +13,6 @@ from . import parallel
 from .condensed import CondensedSet
 from .config import TrainConfig
 from .data import ImageData, normalize, to_float
-from .formation import decode
 from .machine import pick_device
 from .networks import fresh_network
 from .progress import progress
@@ -160,9 +159,8 @@ def subset_accuracies(real: RealImages, stored: Tensor, pool: parallel.Pool) -> 
     )
 
     def accuracy(n: int) -> float:
-        images = real.normalize(decode(stored[:, :n], config.factor))  # (K, n f^2, C, H, W)
-        labels = torch.arange(len(images), device=images.device).repeat_interleave(images.shape[1])
-        return accuracy_curve(images.flatten(0, 1), labels, seen, train, config.seed, images.device)[-1]
+        images, labels = real.patches_of(stored[:, :n])
+        return accuracy_curve(images, labels, seen, train, config.seed, real.device)[-1]
 
     return torch.tensor([list(pool.map(accuracy, range(1, stored.shape[1])))])
 

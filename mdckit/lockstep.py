@@ -151,17 +151,16 @@ class _Block:
         """What the classes are matched against, computed once for all sets."""
         found = []
         for classes in self._shared_passes(self.config.batch_real):
-            batches = [
-                augment.apply(self.real.class_batch(c, self.t, self.e, self.net)[None], augment.rows(self.draws, [c]))[
-                    0
-                ]
-                for c in classes
-            ]
+            batches = [self._augmented(c, self.real.class_batch(c, self.t, self.e, self.net)) for c in classes]
             found.append(
                 matching.real_gradients(self.net, batches, classes, self.config.distance, self.passes.group_pass)
             )
         gradients, features = zip(*found, strict=True)
         return [torch.cat(layer) for layer in zip(*gradients, strict=True)], torch.cat(features)
+
+    def _augmented(self, c: int, images: Tensor) -> Tensor:
+        """Images (P, C, H, W) of class c, by the draw of that class."""
+        return augment.apply(images[None], augment.rows(self.draws, [c]))[0]
 
     def _match_classes(self, recipe: Recipe, s: SetState, classes: range, target: Targets) -> Match:
         stored = s.images[classes.start : classes.stop].detach().requires_grad_()  # (B, n, C, H, W)

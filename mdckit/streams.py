@@ -66,14 +66,19 @@ class RealImages:
 
     def set_batches(self, stored: Tensor, t: int, e: int) -> Iterator[Batch]:
         """The batches of one network update on a set's own images (K, n, C, H, W): whole epochs."""
-        with torch.no_grad():
-            images = self.normalize(decode(stored, self.config.factor)).flatten(0, 1)
-        labels = torch.arange(len(stored), device=self.device).repeat_interleave(len(images) // len(stored))
+        images, labels = self.patches_of(stored)
         stream = ShuffledBatches(len(images), self.config.net_batch, self.config.seed, "set", t, e)
         epochs = max(1, round(self.config.net_images / len(images)))
         for b in range(epochs * stream.per_epoch):
             index = stream[b].to(self.device)
             yield images[index], labels[index], generator(self.config.seed, "augment set", t, e, b)
+
+    @torch.no_grad()
+    def patches_of(self, stored: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised patches (P, C, H, W) and labels (P,) of a set's images (K, n, C, H, W), ready to train on."""
+        patches = self.normalize(decode(stored, self.config.factor))  # (K, n f^2, C, H, W)
+        labels = torch.arange(len(stored), device=self.device).repeat_interleave(patches.shape[1])
+        return patches.flatten(0, 1), labels
 
     def pretraining(self, t: int) -> Iterator[Batch]:
         """The batches that train the fresh network of loop t before its first matching step."""
