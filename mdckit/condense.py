@@ -217,6 +217,8 @@ def _check(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig) -
     if not names or len(set(names)) < len(names):
         raise ValueError(f"recipes {names} asked: give one or more, each with a name of its own")
     formation.cell_sides(data.shape[-1], config.factor)
+    for strategy in (config.augment, config.net_augment):
+        data.check_colours(strategy)
     per_image = config.factor**2
     for recipe in recipes:
         ipc = recipe.ipc or config.ipc

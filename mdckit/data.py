@@ -82,6 +82,13 @@ class ImageData:
                     f"{count} training images per class needed, class {name!r} of {self.name} has {len(index)}"
                 )
 
+    def check_colours(self, strategy: str) -> None:
+        """Raise ValueError if an augmentation `strategy` changes colours that the images do not have."""
+        if self.shape[0] != 3 and ("jitter" in strategy or "lighting" in strategy):
+            raise ValueError(
+                f"augment {strategy!r} asked, but the images of {self.name} have no colours for jitter and lighting"
+            )
+
     def holdout(self, count: int) -> Self:
         """The same data with `count` training images per class as the test part, for choosing settings.
 

@@ -92,7 +92,7 @@ def evaluate_many(
     """
     for condensed in sets.values():
         _check(condensed, data)
-    _check_colours(data, config)
+    data.check_colours(config.augment)
     chosen = pick_device(device)
     long_first = sorted(sets, key=lambda key: -sets[key].patches)
     jobs = [(key, seed) for key in long_first for seed in config.seeds]
@@ -176,13 +176,6 @@ def test_accuracy(net: nn.Module, data: ImageData) -> float:
         right += int((logits.argmax(1) == labels.to(device)).sum())
     net.train()
     return 100 * right / len(data.y_test)
-
-
-def _check_colours(data: ImageData, config: TrainConfig) -> None:
-    if data.shape[0] != 3 and {"jitter", "lighting"} & set(config.augment.split("_")):
-        raise ValueError(
-            f"augment {config.augment!r} asked, but the images of {data.name} have no colours for jitter and lighting"
-        )
 
 
 def _check(condensed: CondensedSet, data: ImageData) -> None:

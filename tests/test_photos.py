@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from mdckit import CondensedSet, TrainConfig, augment, evaluate, photos
+from mdckit import CondensedSet, TrainConfig, augment, baselines, condense, evaluate, photos
 
 pytestmark = pytest.mark.usefixtures("float64")
 MEAN, STD = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (photos.MEAN, photos.STD))
@@ -91,8 +91,10 @@ def test_photographs_are_augmented_each_in_its_own_way(images):
     assert not torch.allclose(found[0], found[1])
 
 
-def test_images_without_colours_are_refused(grey):
+def test_images_without_colours_are_refused(grey, tiny):
     config = TrainConfig(augment="flip_jitter", epochs=4, width=4, depth=2)
     one = CondensedSet(grey.first_images(1), 1, grey.mean, grey.std, grey.classes)
     with pytest.raises(ValueError, match="augment 'flip_jitter' asked, but the images of grey have no colours"):
         evaluate(one, grey, config)
+    with pytest.raises(ValueError, match="the images of grey have no colours"):
+        condense(grey, [baselines.baseline_c()], tiny.replace(net_augment="crop_lighting"))
