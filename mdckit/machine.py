@@ -42,6 +42,15 @@ def free_memory(device: torch.device) -> int:
     return free
 
 
+def computes_in(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether `device` has instructions for numbers of `dtype`, or only imitates them."""
+    if dtype != torch.bfloat16:
+        return True
+    if device.type == "cpu":
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def versions() -> dict[str, str]:
     """Versions of what a result depends on, and the machine it was made on."""
     installed = {package.name: package.version for package in metadata.distributions()}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
 from .config import Distance, Precision
-from .networks import reduced
+from .precision import multipliable, reduced
 
 
 class GroupPass(NamedTuple):
@@ -91,10 +91,9 @@ def _weight_gradient(layer: nn.Conv2d | nn.Linear, inputs: Tensor, error: Tensor
     if isinstance(layer, nn.Linear):
         dtype = layer.weight.dtype
         return (error.to(dtype).T @ inputs.to(dtype))[..., None, None]  # (out, in, 1, 1)
-    conv = layer
-    return conv2d_weight(
-        inputs.to(error.dtype), conv.weight.shape, error, conv.stride, conv.padding, conv.dilation, conv.groups
-    ).to(conv.weight.dtype)  # (out, in, h, w)
+    inputs, error = multipliable(inputs.to(error.dtype)), multipliable(error)
+    shape, options = layer.weight.shape, (layer.stride, layer.padding, layer.dilation, layer.groups)
+    return conv2d_weight(inputs, shape, error, *options).to(layer.weight.dtype)  # (out, in, h, w)
 
 
 def real_gradients(

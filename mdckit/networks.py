@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .config import Precision
 from .fused import NormReluPool
 from .rng import generator
 
@@ -55,11 +54,6 @@ def _norm_relu_pool(norm: str, width: int) -> list[nn.Module]:
     if norm == "instance":
         return [NormReluPool(width)]
     return [nn.BatchNorm2d(width) if norm == "batch" else nn.Identity(), nn.ReLU(), nn.AvgPool2d(2)]
-
-
-def reduced(precision: Precision, device: torch.device) -> torch.autocast:
-    """A context in which layers read numbers rounded to `precision`; sums, norms and losses stay as they are."""
-    return torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32")
 
 
 def fresh_convnet(

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from . import augment
 from .config import Precision, TrainConfig
-from .networks import reduced
 from .parallel import Pool
+from .precision import reduced
 from .rng import ShuffledBatches, generator
 
 

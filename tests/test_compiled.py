@@ -134,25 +134,3 @@ def test_a_compiled_condensation_gives_the_images_of_the_usual_one(grey, tiny):
     start = condense(grey, recipes, config.replace(lr=1e-9), device="cpu", show_progress=False)["all_prefixes"]
     assert (usual.images - start.images).abs().max() > 1e-3
     torch.testing.assert_close(by_graphs.images, usual.images, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("distance", ["l2", "l1"])
-def test_distances_in_bfloat16_are_within_one_percent(distance):
-    net = fresh_convnet((1, 16, 16), 3, CondenseConfig(width=32), 0).requires_grad_(False)
-    random = torch.Generator().manual_seed(0)
-    real, images = torch.randn(2, 20, 1, 16, 16, generator=random)
-    images = images[:4] + 1
-    found = []
-    for precision in ("float32", "bfloat16"):
-        passes = {"precision": precision}
-        target, features = matching.real_gradients(
-            net, [real], [1], run=lambda *a, p=passes, **k: matching.group_pass(*a, **k, **p)
-        )
-        labels = torch.ones(4, dtype=torch.int64)
-        done = matching.match_prefixes(net, images, labels, torch.ones(1, 4), target, [[1] * 4], distance, **passes)
-        found.append((done.losses, matching.feature_distances(done.features[None], features, [1] * 4), done.by_images))
-    (loss, distances, by_images), (low_loss, low_distances, low_by_images) = found
-    assert not torch.equal(low_loss, loss)
-    torch.testing.assert_close(low_loss, loss, rtol=0.01, atol=0)
-    torch.testing.assert_close(low_distances, distances, rtol=0.01, atol=0)
-    assert torch.cosine_similarity(low_by_images.flatten(), by_images.flatten(), 0) > 0.98
