@@ -55,7 +55,7 @@ class CondenseConfig:
     accuracy_epochs: int = 20  # on each subset, where a recipe's metric is "accuracy"
     seed: int = 0
     compile: bool = False  # torch.compile every pass: minutes at the start, faster from then on
-    precision: Precision = "float32"  # what convolutions read; "bfloat16" pays where the machine has it
+    precision: Precision = "float32"  # what convolutions read; "bfloat16" pays where the machine computes in it
 
     def __post_init__(self):
         _positive(self, "ipc", "factor", "outer", "inner", "period", "reference_size", "batch_real")
