@@ -65,14 +65,14 @@ _METHODS = {
     "dm": {"factor": 1, "distance": "features", "outer": 20_000, "inner": 1, "lr": 1.0, "batch_real": 256}
     | {"augment": _ANY, "period": 1000, "pretrain": 0},
 }
-_QUICK_ON_SET = {"outer": 60, "period": 5, "batch_real": 64, "net_images": 1000}
+_QUICK_ON_SET = {"outer": 60, "period": 5, "batch_real": 64, "net_images": 1000}  # lr chosen as _QUICK_GREY's
 METHOD_PRESETS = {  # on top of those of the dataset
     "paper": _METHODS,
     "quick": {
         "dream": {},
-        "dc": _METHODS["dc"] | _QUICK_ON_SET,
-        "dsa": _METHODS["dsa"] | _QUICK_ON_SET,
-        "dm": _METHODS["dm"] | {"outer": 1000, "period": 50, "batch_real": 64},
+        "dc": _METHODS["dc"] | _QUICK_ON_SET | {"lr": 10.0},
+        "dsa": _METHODS["dsa"] | _QUICK_ON_SET | {"lr": 1.0},
+        "dm": _METHODS["dm"] | {"outer": 1000, "period": 50, "batch_real": 64, "lr": 10.0},
     },
 }
 DIGITS = ("svhn", "mnist", "mnist5k", "digits")  # data sets in which a flipped image is none of the class

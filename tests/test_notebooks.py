@@ -37,6 +37,7 @@ QUICK = {
     "11_mdc_meets_yoco": LOGS | {"sizes": [1, 3]},
     "12_your_own_data": {"ipc": 3, "condense": {"outer": 2, "inner": 2, "width": 8}, "epochs": 10}
     | {"lbpe": {"epochs": 6, "top": 2}, "seeds": [0], "train": {"epochs": 10, "width": 8}},
+    "14_other_methods": SHORT | {"dataset": "digits", "ipc": 3, "budget": 0.2},
     "20_run": TINY
     | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise", "mdc_gradient"], "ipc": 2},
     "21_compare": {},
