@@ -29,7 +29,7 @@ QUICK = {
     "03_multi_formation": {"dataset": "digits", "epochs": 4},
     "04_subset_degradation": TINY | {"dataset": "digits", "ipc": 2},
     "05_most_learnable_subset": TINY | {"dataset": "digits", "ipc": 3},
-    "06_freezing_and_ablation": TINY | {"dataset": "digits", "ipc": 3},
+    "06_freezing_and_ablation": TINY | {"dataset": "digits", "ipc": 3, "every": 1},
     "07_condensed_galleries": TINY | {"dataset": "digits", "ipc": 3, "shown": 2},
     "08_training_dynamics_and_lbpe": SHORT | {"epochs": 6, "early": 4, "top": 2, "looked_at": [1, 4], "sizes": [1]},
     "09_balanced_pruning": LOGS | {"sizes": [1, 2, 5], "ratios": [0.5, 0.9], "real_epochs": {"20": 4}},
