@@ -47,7 +47,7 @@ def computes_in(dtype: torch.dtype, device: torch.device) -> bool:
     if dtype != torch.bfloat16:
         return True
     if device.type == "cpu":
-        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.cuda.is_bf16_supported(including_emulation=False)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mdckit import pick_device
-from mdckit.machine import versions
+from mdckit.machine import computes_in, versions
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 
@@ -45,3 +45,9 @@ def test_versions_name_the_libraries_and_the_machine():
     assert all(isinstance(value, str) and value for value in found.values())
     assert torch.__version__.startswith(found["torch"])
     assert "cores" in found["machine"]
+
+
+def test_a_pytorch_without_its_library_of_convolutions_computes_in_no_bfloat16(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not computes_in(torch.bfloat16, torch.device("cpu"))
+    assert computes_in(torch.float32, torch.device("cpu"))
