@@ -15,7 +15,8 @@ def reduced(precision: Precision, device: torch.device) -> AbstractContextManage
     """A context in which layers read and give numbers rounded to `precision`; sums within them are in float32.
 
     Norms and losses stay as they are. A machine without instructions for such numbers gives the same roundings, at the
-    speed of float32: PyTorch's own convolutions of them are many times slower there.
+    speed of float32: PyTorch's own convolutions of them are many times slower there. Compiled graphs may leave out
+    roundings between their operations.
 
     >>> net, images = torch.nn.Linear(1, 1, bias=False), torch.ones(1, 1)
     >>> with reduced("bfloat16", images.device):

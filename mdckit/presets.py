@@ -65,8 +65,8 @@ _METHODS = {
     "dm": {"factor": 1, "distance": "features", "outer": 20_000, "inner": 1, "lr": 1.0, "batch_real": 256}
     | {"augment": _ANY, "period": 1000, "pretrain": 0},
 }
-_QUICK_ON_SET = {"outer": 60, "period": 5, "batch_real": 64, "net_images": 1000}  # lr chosen as _QUICK_GREY's
-METHOD_PRESETS = {  # on top of those of the dataset
+_QUICK_ON_SET = {"outer": 60, "period": 5, "batch_real": 64, "net_images": 1000}
+METHOD_PRESETS = {  # on top of those of the dataset; quick learning rates chosen on held-out images of mnist5k
     "paper": _METHODS,
     "quick": {
         "dream": {},

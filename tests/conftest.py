@@ -1,5 +1,7 @@
 """Tiny data and settings shared by the tests, so that each runs in seconds on one core."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -8,6 +10,13 @@ from mdckit.data import from_arrays
 
 torch.set_num_threads(1)
 collect_ignore = ["benchmarks"]
+
+
+@pytest.fixture
+def compiler():
+    """What compiled graphs need of the machine."""
+    if not any(map(shutil.which, ("g++", "clang++"))):
+        pytest.skip("no C++ compiler here")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Compiled passes against the functions they come from, and what happens where nothing can be compiled."""
 
-import shutil
 import threading
 import warnings
 
@@ -14,7 +13,7 @@ from mdckit.config import CondenseConfig
 from mdckit.networks import fresh_convnet
 
 SIZES = [[1, 3], [1, 3]]
-needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="no C++ compiler here")
+needs_compiler = pytest.mark.usefixtures("compiler")
 
 
 def case(seed):

@@ -8,7 +8,6 @@ from mdckit import matching, precision
 from mdckit.compiled import Compiled
 from mdckit.config import CondenseConfig
 from mdckit.networks import fresh_convnet
-from tests.test_compiled import needs_compiler
 
 
 def found(kind, distance="l2", match=matching.match_prefixes, depth=3):
@@ -78,7 +77,7 @@ def test_a_machine_without_bfloat16_convolves_in_float32(monkeypatch):
     assert convolutions.read == [(torch.float32, 1.0)]
 
 
-@needs_compiler
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.filterwarnings("error:not compiled")
 def test_compiled_passes_keep_the_precision():
     """Graphs may leave out roundings between their operations, so they are as near to float32, not equal."""
