@@ -62,7 +62,11 @@ class Compiled:
 
 def compile_graph(function: Callable, net: nn.Module, *tensors) -> Callable:
     """`function(net, *tensors)` compiled for these shapes, to be called with a like network and tensors."""
-    return _compiler.submit(_trace_and_compile, function, net, tensors).result()
+    threads = torch.get_num_threads()
+    try:
+        return _compiler.submit(_trace_and_compile, function, net, tensors).result()
+    finally:
+        torch.set_num_threads(threads)  # a thread that has not computed yet would take over the compiler's setting
 
 
 def _trace_and_compile(function: Callable, net: nn.Module, tensors: tuple) -> Callable:
