@@ -140,16 +140,19 @@ def recipes_by_name(names: list[str], ipc: int, sizes: Collection[int] = ()) -> 
 def prefixes(sets: Mapping[str, CondensedSet], name: str) -> dict[int, CondensedSet]:
     """Every size a method offers: its set for n = 1..N images per class.
 
-    For Baseline A those are separate sets, for B the union of its first n, else the first n images.
+    For Baseline A those are separate sets, for B the union of its first n, else the first n images. Raises ValueError
+    for a method that has none among `sets`.
 
     >>> import torch
     >>> made = CondensedSet(torch.rand(2, 3, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
     >>> {n: s.ipc for n, s in prefixes({"mdc": made}, "mdc").items()}
     {1: 1, 2: 2, 3: 3}
     """
+    parts = {int(key.split("/")[1]): s for key, s in sets.items() if key.startswith(f"{name}/")}
+    if not parts and name not in sets:
+        raise ValueError(f"no set of {name!r} there: there are {', '.join(sorted(sets))}")
     if name == "baseline_a":
-        parts = [s for key, s in sets.items() if key.startswith("baseline_a/")]
-        return {s.ipc: s for s in parts}
+        return dict(sorted(parts.items()))
     if name == "baseline_b":
-        name, sets = "union", {"union": union([s for key, s in sets.items() if key.startswith("baseline_b/")])}
+        sets = {name: union([parts[k] for k in sorted(parts)])}
     return {n: sets[name].take(n) for n in range(1, sets[name].ipc + 1)}

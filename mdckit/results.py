@@ -79,6 +79,17 @@ def load(path: str | Path) -> dict:
     return json.loads(Path(path).read_text())
 
 
+def load_sets(folder: str | Path) -> dict[str, CondensedSet]:
+    """The sets that `save` left in a folder's ``sets``, by their names, such as "mdc" or "baseline_a/3".
+
+    Raises ValueError if there is none.
+    """
+    paths = sorted(Path(folder).rglob("*.safetensors"))
+    if not paths:
+        raise ValueError(f"no condensed sets in {folder}: give the folder `sets` of a finished run")
+    return {str(path.relative_to(folder).with_suffix("")): CondensedSet.load(path) for path in paths}
+
+
 def accuracies(found: Mapping, which: str = "accuracy") -> pd.DataFrame:
     """Accuracies in long form: columns method, ipc, seed, accuracy (percent); `which` may be "accuracy_last".
 

@@ -42,7 +42,9 @@ QUICK = {
     | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise", "mdc_gradient"], "ipc": 2},
     "21_compare": {},
     "21_resize": LOGS | {"sizes": [1], "methods": ["lbpe_balanced", "ssp", "ccs"]},
+    "22_retest": {"train": {"width": 8, "epochs": 4}, "sizes": [1], "seeds": [0]},
 }
+UNITS = ("00_tour", "20_run", "21_resize", "22_retest")  # of batch runs: they leave a folder of results
 
 
 def pictures(nb):
@@ -53,13 +55,15 @@ def pictures(nb):
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_runs_headless_and_draws(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    parameters = QUICK[path.stem] | ({"results": "out"} if path.stem in ("00_tour", "20_run", "21_resize") else {})
+    parameters = QUICK[path.stem] | ({"results": "out"} if path.stem in UNITS else {})
     nb = notebooks.run(path, "out/executed.ipynb", parameters)
     drawn = pictures(nb)
     assert drawn
     assert all(len(np.unique(picture)) > 10 for picture in drawn)
     if path.stem == "21_resize":
         check_resized(Path("out"), parameters)
+    elif path.stem == "22_retest":
+        assert list(json.loads(Path("out/result.json").read_text())["accuracy"]) == ["baseline_c", "mdc"]
     elif "results" in parameters:
         check_results(Path("out"), parameters)
 
@@ -106,6 +110,20 @@ def check_results(folder, parameters):
     assert not list(folder.rglob(".*"))
 
 
+def test_the_sets_of_a_run_are_tested_again_without_condensing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = TINY | {"recipes": ["baseline_a", "baseline_b", "mdc"], "ipc": 2, "seeds": [0]}
+    notebooks.run(FOLDER / "20_run.ipynb", "run.ipynb", run | {"results": "run"})
+    again = {"dataset": "digits", "sets": "run/sets", "methods": run["recipes"], "sizes": [1, 2], "seeds": [0]}
+    for folder, train in {"same": {"epochs": 4}, "other": {"epochs": 4, "width": 8}}.items():
+        notebooks.run(FOLDER / "22_retest.ipynb", "out.ipynb", again | {"train": train, "results": folder})
+    first, same, other = (json.loads(Path(f, "result.json").read_text()) for f in ("run", "same", "other"))
+    assert same["accuracy"] == first["accuracy"]
+    assert {**same["config"], "train": None} == {**first["config"], "train": None} == {**other["config"], "train": None}
+    assert other["config"]["train"]["width"] == 8
+    assert other["mls_trace"] == first["mls_trace"]
+
+
 def test_run_that_cannot_be_saved_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parameters = TINY | {"recipes": ["mdc"], "ipc": 2, "sizes": [2]}
@@ -134,6 +152,10 @@ def test_run_that_cannot_be_saved_goes_on_from_its_checkpoint(tmp_path, monkeypa
         ("21_resize", {"methods": ["lpbe"]}, "unknown method 'lpbe'"),
         ("21_resize", {"sizes": [1, 11]}, "11 images per class asked of a set with 10"),
         ("21_resize", {"source": "none.safetensors"}, "no file and no shipped set mnist5k_none.safetensors"),
+        ("22_retest", {"methods": ["baseline_a"]}, "no file and no shipped set mnist5k_baseline_a"),
+        ("22_retest", {"sets": "."}, r"no condensed sets in \.: give the folder `sets` of a finished run"),
+        ("22_retest", {"sizes": [1, 11]}, r"sizes \[11\] asked of baseline_c, which has 1, 2, 3"),
+        ("22_retest", {"train": {"network": "vgg"}}, "unknown network 'vgg'"),
     ],
 )
 def test_bad_parameters_leave_no_results(name, bad, message, tmp_path, monkeypatch):
@@ -150,7 +172,8 @@ def test_unknown_parameter_is_an_error(tmp_path):
 
 
 PARAMETERS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((FOLDER / "params").glob("*.yaml"))}
-RUNS = {stem: parameters for stem, parameters in PARAMETERS.items() if "_resize" not in stem}
+RETESTS = {stem: parameters for stem, parameters in PARAMETERS.items() if "_retest" in stem}
+RUNS = {stem: parameters for stem, parameters in PARAMETERS.items() if not re.search("_resize|_retest", stem)}
 RESIZES = {stem: parameters for stem, parameters in PARAMETERS.items() if "_resize" in stem}
 DATASETS = {label: name for name, label in printed.DATASETS.items()}
 RUN_TABLES = [("mdc", n) for n in (1, 2, 3, 4, 5, 6, 12)]
@@ -174,6 +197,17 @@ def source_of(parameters):
     assert RUNS[run]["dataset"] == parameters["dataset"]
     assert Path(name).stem in RUNS[run]["recipes"]
     return CondensedSet(torch.zeros(2, RUNS[run]["ipc"], 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+
+
+@pytest.mark.parametrize("stem", RETESTS)
+def test_parameter_files_of_tests_of_sets_are_valid(stem):
+    parameters = RETESTS[stem]
+    assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / "22_retest.ipynb")))
+    TrainConfig.preset(parameters["dataset"], "quick", seeds=parameters["seeds"], **parameters["train"])
+    run = RUNS[Path(parameters["sets"]).parts[1].replace("-", "_")]
+    assert run["dataset"] == parameters["dataset"]
+    assert set(parameters["methods"]) <= set(run["recipes"])
+    assert max(parameters["sizes"]) <= run["ipc"]
 
 
 @pytest.mark.parametrize("stem", RUNS)
