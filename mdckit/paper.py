@@ -135,7 +135,7 @@ def block_of(found: Mapping, paper: str, number: int) -> Block:
     if not printed:
         raise ValueError(f"{_title(paper, number)} prints no accuracies of methods to compare with")
     _check_record(found, paper, number)
-    train = found["config"]["train"]
+    train = asdict(TrainConfig()) | found["config"]["train"]  # a record of an earlier version lacks what came later
     block = Block(DATASETS.get(found["dataset"], found["dataset"]), found["ipc"], _network(train))
     if block not in printed:
         raise ValueError(f"the result is of {block}; {_title(paper, number)} prints {'; '.join(map(str, printed))}")
@@ -171,10 +171,11 @@ def _check_record(found: Mapping, paper: str, number: int) -> None:
 
 
 def key(found: Mapping) -> str:
-    """What records must share to be pooled: data set, size and all settings but the condensation seed, as text."""
+    """What records must share to be pooled: data set, sizes and all settings but the condensation seed, as text."""
+    sizes = sorted({size for by_size in found["accuracy"].values() for size in by_size})
     config = {name: value for name, value in found["config"].items() if name != "methods"}
     config["condense"] = {k: v for k, v in (config.get("condense") or {}).items() if k != "seed"}
-    return json.dumps([found["dataset"], found["ipc"], found["seeds"], config], sort_keys=True)
+    return json.dumps([found["dataset"], found["ipc"], sizes, found["seeds"], config], sort_keys=True)
 
 
 def _records(results: Mapping | Iterable[Mapping], paper: str, number: int) -> list[Mapping]:
@@ -185,7 +186,7 @@ def _records(results: Mapping | Iterable[Mapping], paper: str, number: int) -> l
         block_of(found, paper, number)
     if len({key(found) for found in records}) > 1:
         scales = "; ".join(dict.fromkeys(f"{f['dataset']}, {scale(f)}" for f in records))
-        raise ValueError(f"results of different settings cannot be pooled: {scales}; compare them one by one")
+        raise ValueError(f"results of different settings or sizes cannot be pooled: {scales}; compare them one by one")
     return records
 
 

@@ -84,6 +84,12 @@ def test_condensations_with_several_seeds_are_pooled():
         paper.compare([records[0], records[0]], "mdc", 6)
 
 
+def test_a_record_of_a_version_without_other_networks_is_of_a_convnet():
+    found = run_record({"mdc": constant(40.0)})
+    del found["config"]["train"]["network"]
+    assert cell(paper.compare(found, "mdc", 1), "MDC (ours)", "1")["mean"] == 40.0
+
+
 def test_rows_of_the_ablation_are_methods_under_other_names():
     accuracy = {"no_subset_loss": constant(30.0), "freeze": constant(40.0)}
     assert cell(paper.compare(run_record(accuracy), "mdc", 1), "Baseline C", "2")["mean"] == 30.0
@@ -136,8 +142,9 @@ def test_selections_are_known_by_their_options():
         (
             [RUN, run_record(RUN["accuracy"], outer=30)],
             ("mdc", 1),
-            "different settings cannot be pooled: .*30 x 10",
+            "different settings or sizes cannot be pooled: .*30 x 10",
         ),
+        ([RUN, run_record({"mdc": {"1": [40.0] * 2}}, seed=1)], ("mdc", 1), "different settings or sizes cannot be"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(found, at, message):
