@@ -1,14 +1,18 @@
 """Every notebook runs headless with quick parameters, and is committed clean."""
 
 import base64
+import contextlib
 import io
 import json
+import os
 import re
+import threading
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import papermill
+import psutil
 import pytest
 import torch
 import yaml
@@ -47,16 +51,45 @@ QUICK = {
 UNITS = ("00_tour", "20_run", "21_resize", "22_retest")  # of batch runs: they leave a folder of results
 
 
+MEMORY = 1.5e9  # bytes: what Binder leaves to a kernel
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """Kernels reach nothing beyond this machine."""
+    folders = [str(Path(__file__).parent / "offline"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
+
+
+@pytest.fixture
+def peak():
+    """Bytes in use by the processes that this one has started, at most so far; looked at ten times a second."""
+    highest, done = [0], threading.Event()
+
+    def look():
+        while not done.wait(0.1):
+            with contextlib.suppress(psutil.Error):
+                used = sum(child.memory_info().rss for child in psutil.Process().children(recursive=True))
+                highest[0] = max(highest[0], used)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    yield lambda: highest[0]
+    done.set()
+    thread.join()
+
+
 def pictures(nb):
     data = [o.get("data", {}) for cell in nb.cells for o in cell.get("outputs", [])]
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(d["image/png"])))) for d in data if "image/png" in d]
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_runs_headless_and_draws(path, tmp_path, monkeypatch):
+def test_runs_headless_and_draws(path, tmp_path, monkeypatch, peak):
     monkeypatch.chdir(tmp_path)
     parameters = QUICK[path.stem] | ({"results": "out"} if path.stem in UNITS else {})
     nb = notebooks.run(path, "out/executed.ipynb", parameters)
+    assert 1e8 < peak() < MEMORY
     drawn = pictures(nb)
     assert drawn
     assert all(len(np.unique(picture)) > 10 for picture in drawn)
@@ -163,6 +196,15 @@ def test_bad_parameters_leave_no_results(name, bad, message, tmp_path, monkeypat
     with pytest.raises(papermill.PapermillExecutionError, match=message):
         notebooks.run(FOLDER / f"{name}.ipynb", "out.ipynb", {"results": "broken"} | bad)
     assert not Path("broken").exists()
+
+
+def test_kernels_under_test_reach_nothing_outside(tmp_path):
+    source = "import socket, urllib.request\n"
+    source += "with socket.create_server(('127.0.0.1', 0)) as s: socket.create_connection(s.getsockname()).close()\n"
+    cell = nbformat.v4.new_code_cell(source + "urllib.request.urlopen('http://1.1.1.1')")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "reach.ipynb")
+    with pytest.raises(papermill.PapermillExecutionError, match=r"no network here: '1\.1\.1\.1' asked for"):
+        notebooks.run(tmp_path / "reach.ipynb", tmp_path / "out.ipynb")
 
 
 def test_unknown_parameter_is_an_error(tmp_path):

@@ -2,9 +2,7 @@
 
 import ast
 import graphlib
-import os
 import re
-import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -22,7 +20,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 ENVIRONMENTS = {"environment.yml": {}, "binder/environment.yml": {"torch": "pytorch-cpu"}}
-SCRIPTS = ("postBuild", "start")
 MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted((ROOT / "mdckit").glob("*.py"))}
 
 
@@ -91,32 +88,6 @@ def test_constraints_pin_every_direct_dependency():
         "torchvision": "==0.26.0",
     }
     assert pins["dask"].specifier == pins["distributed"].specifier
-
-
-# -- Binder
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_binder_scripts_are_executable_and_parse(name):
-    script = ROOT / "binder" / name
-    assert os.access(script, os.X_OK)
-    assert script.read_text().startswith("#!/bin/bash\n")
-    subprocess.run(["bash", "-n", script], check=True)
-
-
-def test_binder_builds_stop_at_the_first_error_and_leave_the_environment_alone():
-    lines = (ROOT / "binder" / "postBuild").read_text().splitlines()
-    assert lines[1] == "set -e"
-    assert "pip install --no-deps --no-cache-dir -e ." in lines
-
-
-def test_binder_starts_what_it_is_asked_to_with_the_settings():
-    script = ROOT / "binder" / "start"
-    assert script.read_text().rstrip().splitlines()[-1] == 'exec "$@"'
-    run = subprocess.run([script, "env"], capture_output=True, text=True, check=True)
-    settings = {"MDCKIT_PROFILE=binder", "OMP_NUM_THREADS=1"}
-    memory = {"MALLOC_MMAP_THRESHOLD_=1073741824", "MALLOC_TRIM_THRESHOLD_=2147483647"}
-    assert settings | memory <= set(run.stdout.splitlines())
 
 
 # -- the licence
