@@ -63,7 +63,8 @@ def overview(files: Mapping[str, dict]) -> pd.DataFrame:
             rows[name] = (found["dataset"], methods, paper.scale(found), settings, ", ".join(fits))
         else:
             kind = "yoco" if "recording" in found.get("config", {}) else "mdc"
-            rows[name] = (found.get("dataset", ""), "", "", "", f"none: {refusals[kind, 1]}")
+            reason = refusals[kind, 1].split(f"; {kind.upper()} Table 1 prints")[0]
+            rows[name] = (found.get("dataset", ""), "", "", "", f"none: {reason}")
     columns = ["data set", "methods", "scale", "not as in the paper", "tables"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
