@@ -41,6 +41,7 @@ QUICK = {
     "11_mdc_meets_yoco": LOGS | {"sizes": [1, 3]},
     "12_your_own_data": {"ipc": 3, "condense": {"outer": 2, "inner": 2, "width": 8}, "epochs": 10}
     | {"lbpe": {"epochs": 6, "top": 2}, "seeds": [0], "train": {"epochs": 10, "width": 8}},
+    "13_beyond_the_paper": TINY | {"dataset": "digits", "ipc": 3, "every": 1, "larger": [[2, 3]]},
     "14_other_methods": SHORT | {"dataset": "digits", "ipc": 3, "budget": 0.2},
     "20_run": TINY
     | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise", "mdc_gradient"], "ipc": 2},
@@ -155,6 +156,15 @@ def test_the_sets_of_a_run_are_tested_again_without_condensing(tmp_path, monkeyp
     assert {**same["config"], "train": None} == {**first["config"], "train": None} == {**other["config"], "train": None}
     assert other["config"]["train"]["width"] == 8
     assert other["mls_trace"] == first["mls_trace"]
+
+
+def test_the_map_leads_to_every_notebook_and_only_there():
+    text = (FOLDER / "README.md").read_text()
+    linked = re.findall(r"\[`(\w+)`\]\((\S+?)\)", text)
+    assert all(target == f"{name}.ipynb" for name, target in linked)
+    assert {target for _, target in linked} == {path.name for path in ALL}
+    timed = text.split("## How long each takes")[1]
+    assert all(f"| [`{path.stem}`]({path.name}) | " in timed for path in ALL)
 
 
 def test_run_that_cannot_be_saved_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
