@@ -45,6 +45,14 @@ def check_operations(name: str, strategy: object) -> None:
         check_choice(f"operation in {name}", operation, OPERATIONS)
 
 
+def check_colours(strategy: str, channels: int, images: str) -> None:
+    """Raise ValueError if an augmentation `strategy` changes colours that `images` of so many channels do not have."""
+    if channels != 3 and ("jitter" in strategy or "lighting" in strategy):
+        raise ValueError(
+            f"augment {strategy!r} asked, but the images of {images} have no colours for jitter and lighting"
+        )
+
+
 def check_choice(name: str, value: object, choices: Iterable) -> None:
     """Raise ValueError unless `value` is one of `choices`."""
     if value not in choices:

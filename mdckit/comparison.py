@@ -135,7 +135,7 @@ def record(
     for (method, ipc), group in rows.groupby(["method", "ipc"], sort=False):
         accuracy.setdefault(method, {})[str(ipc)] = [round(a, 2) for a in group["accuracy"]]
     return {
-        "dataset": condensed.dataset,
+        "dataset": condensed.data_name,
         "source": source,
         "recipe": condensed.info.get("recipe"),
         "ipc": condensed.ipc,

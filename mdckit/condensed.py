@@ -1,7 +1,7 @@
 """CondensedSet: the images, and all that is needed to use them again."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -12,6 +12,7 @@ from torch import Tensor
 from . import files, formation
 from .checks import check_count
 from .data import normalize
+from .patch_dataset import PatchDataset
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,7 +21,7 @@ class CondensedSet:
 
     `images` is (K, N, C, H, W) with pixels near [0, 1], never normalised; each holds `factor` x `factor` cells
     that `decode` turns into full-size patches. Labels are hard: class c is row c. `info` tells how the set was made
-    (recipe, config, MLS trace, versions).
+    (recipe, config, MLS trace, versions), `data_name` from which real images.
 
     A set that was selected from another (`select`) may use only its first ``counts[c]`` patches of class c, also none;
     the cells beyond are grey and never decoded. `counts` None means that all are used. Raises ValueError for NaN
@@ -32,7 +33,7 @@ class CondensedSet:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classes: tuple[str, ...]
-    dataset: str = "arrays"
+    data_name: str = "arrays"
     info: dict = field(default_factory=dict)
     counts: tuple[int, ...] | None = None
 
@@ -51,7 +52,7 @@ class CondensedSet:
         formation.cell_sides(self.images.shape[-1], self.factor)
         if self.counts is not None:
             self._check_counts()
-            needed = max(_images_in_use(self.counts, self.factor))
+            needed = max(formation.images_in_use(self.counts, self.factor))
             whole = set(self.counts) == {needed * self.factor**2}
             object.__setattr__(self, "images", self.images[:, :needed])
             object.__setattr__(self, "counts", None if whole else tuple(self.counts))
@@ -67,7 +68,7 @@ class CondensedSet:
 
     def __repr__(self) -> str:
         images = f"{len(self.classes)} classes x {self.ipc} images of {' x '.join(map(str, self.images.shape[2:]))}"
-        return f"CondensedSet({self.dataset}: {images}, factor {self.factor}, {self.patches} patches)"
+        return f"CondensedSet({self.data_name}: {images}, factor {self.factor}, {self.patches} patches)"
 
     @property
     def ipc(self) -> int:
@@ -125,11 +126,11 @@ class CondensedSet:
         >>> s.select(torch.tensor([3, 0, 12])).patches_per_class
         (2, 1)
         """
-        _check_index(index, self.patches)
+        formation.check_numbers(index, self.patches)
         index = index.long()  # bytes would be taken as a mask
         index = index[self.labels[index].argsort(stable=True)]  # class by class
         counts = torch.bincount(self.labels[index], minlength=len(self.classes)).tolist()
-        width = max(_images_in_use(counts, self.factor)) * self.factor**2
+        width = max(formation.images_in_use(counts, self.factor)) * self.factor**2
         cells = formation.unpack(self._cells()[index], counts, width)  # (K, width, C, h, w)
         images = formation.join(cells, self.factor, self.images.shape[-2:])
         info = {key: value for key, value in self.info.items() if key != "mls_trace"}  # of the order before
@@ -160,12 +161,27 @@ class CondensedSet:
         patches, labels = self.decode()
         return normalize(patches, self.mean, self.std).to(device), labels.to(device)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the set as one safetensors file, atomically; raises OSError naming the path."""
+    def dataset(
+        self, ipc: int | None = None, augment: str = "", transform: Callable[[Tensor], Tensor] | None = None
+    ) -> PatchDataset:
+        """The first `ipc` images of every class (all by default) as a torch Dataset, ready for a DataLoader.
+
+        Its items are (normalised patch (C, H, W), label). `augment` names operations as in `mdckit.augment`;
+        `transform` is any function of one patch, applied last. Raises ValueError as `take`.
+
+        >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 2, (0.5,), (0.5,), ("a", "b"))
+        >>> s.dataset(ipc=2)
+        PatchDataset(16 images of 1 x 8 x 8, 2 classes)
+        """
+        images, labels = (self if ipc is None else self.take(ipc)).tensors()
+        return PatchDataset(images, labels, self.classes, augment, transform)
+
+    def parts(self) -> tuple[Tensor, dict]:
+        """What a file of the set holds: the stored images in use and, as JSON-able values, all else."""
         info = {
             **self.info,
             "kind": "condensed set",
-            "dataset": self.dataset,
+            "dataset": self.data_name,
             "factor": self.factor,
             "mean": self.mean,
             "std": self.std,
@@ -175,28 +191,23 @@ class CondensedSet:
             "order": "image-major: the first n images of every class are S[n]",
         }
         if self.counts is None:
-            return files.save_tensors(path, {"images": self.images}, info)
-        packed = formation.pack(self.images, _images_in_use(self.counts, self.factor))
-        return files.save_tensors(path, {"images": packed}, info | {"counts": self.counts})
+            return self.images, info
+        packed = formation.pack(self.images, formation.images_in_use(self.counts, self.factor))
+        return packed, info | {"counts": self.counts}
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a set written by `save`.
-
-        Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file (pickles are not opened).
-        """
-        tensors, info = files.load_tensors(path, "condensed set")
-        for name in ("kind", "pixels", "labels", "order"):
-            info.pop(name, None)
+    def from_parts(cls, images: Tensor, info: Mapping, path: str | Path) -> Self:
+        """The set of these `parts`, read from `path`; raises ValueError naming it where they are damaged."""
+        info = {name: value for name, value in info.items() if name not in ("kind", "pixels", "labels", "order")}
         try:
             counts = info.pop("counts", None)
             return cls(
-                images=tensors["images"] if counts is None else _unpack(tensors["images"], counts, info["factor"]),
+                images=images if counts is None else formation.unpack_images(images, counts, info["factor"]),
                 factor=info.pop("factor"),
                 mean=tuple(info.pop("mean")),
                 std=tuple(info.pop("std")),
                 classes=tuple(info.pop("classes")),
-                dataset=info.pop("dataset"),
+                data_name=info.pop("dataset"),
                 info=info,
                 counts=counts,
             )
@@ -205,34 +216,21 @@ class CondensedSet:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} holds a set that cannot be used: {error}") from None
 
+    def save(self, path: str | Path) -> Path:
+        """Write the set as one safetensors file, atomically; raises OSError naming the path."""
+        images, info = self.parts()
+        return files.save_tensors(path, {"images": images}, info)
 
-def _images_in_use(counts: Sequence[int], factor: int) -> list[int]:
-    """How many stored images of every class hold so many patches."""
-    return [-(-count // factor**2) for count in counts]
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a set written by `save`.
 
-
-def _unpack(packed: Tensor, counts: Sequence[int], factor: int) -> Tensor:
-    """Stored images (K, N, C, H, W) from those in use (I, C, H, W), the others grey."""
-    check_count("factor", factor)
-    if not isinstance(counts, list) or any(type(count) is not int or count < 0 for count in counts):
-        raise ValueError(f"patches per class {counts!r} given: expected an integer for every class")
-    used = _images_in_use(counts, factor)
-    if packed.ndim != 4 or len(packed) != sum(used) or not any(used):
-        raise ValueError(f"images of shape {tuple(packed.shape)} for {sum(used)} images in use")
-    return formation.unpack(packed, used, max(used))
-
-
-def _check_index(index: Tensor, patches: int) -> None:
-    if index.ndim != 1 or not len(index) or index.is_floating_point() or index.dtype == torch.bool:
-        raise ValueError(
-            f"index of shape {tuple(index.shape)} and {index.dtype} given: expected patch numbers, at least one"
-        )
-    if int(index.min()) < 0 or int(index.max()) >= patches:
-        raise ValueError(
-            f"patches {int(index.min())} to {int(index.max())} asked of a set with {patches}: 0..{patches - 1}"
-        )
-    if len(index.unique()) < len(index):
-        raise ValueError(f"{len(index)} patches asked, only {len(index.unique())} of them different: give each once")
+        Raises FileNotFoundError, or ValueError for a truncated, foreign or damaged file (pickles are not opened).
+        """
+        tensors, info = files.load_tensors(path, "condensed set")
+        if "images" not in tensors:
+            raise ValueError(f"{path} holds no 'images', so it is not a whole mdckit condensed set")
+        return cls.from_parts(tensors["images"], info, path)
 
 
 def union(sets: Sequence[CondensedSet]) -> CondensedSet:

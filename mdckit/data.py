@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import check_count
+from .checks import check_colours, check_count
 from .rng import generator
 
 
@@ -84,10 +84,7 @@ class ImageData:
 
     def check_colours(self, strategy: str) -> None:
         """Raise ValueError if an augmentation `strategy` changes colours that the images do not have."""
-        if self.shape[0] != 3 and ("jitter" in strategy or "lighting" in strategy):
-            raise ValueError(
-                f"augment {strategy!r} asked, but the images of {self.name} have no colours for jitter and lighting"
-            )
+        check_colours(strategy, self.shape[0], self.name)
 
     def holdout(self, count: int) -> Self:
         """The same data with `count` training images per class as the test part, for choosing settings.

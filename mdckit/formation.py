@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_count
 from .config import Formation
 
 
@@ -148,3 +149,40 @@ def unpack(values: Tensor, counts: Sequence[int], width: int, fill: float = 0.5)
     for row, part in zip(rows, values.split(list(counts)), strict=True):
         row[: len(part)] = part
     return rows
+
+
+def images_in_use(counts: Sequence[int], factor: int) -> list[int]:
+    """How many stored images of every class hold so many patches.
+
+    >>> images_in_use([8, 5, 0], factor=2)
+    [2, 2, 0]
+    """
+    return [-(-count // factor**2) for count in counts]
+
+
+def unpack_images(packed: Tensor, counts: Sequence[int], factor: int) -> Tensor:
+    """Stored images (K, N, C, H, W) from those in use (I, C, H, W), the others grey.
+
+    Raises ValueError where images, `counts` of patches and `factor` do not go together.
+    """
+    check_count("factor", factor)
+    if not isinstance(counts, list) or any(type(count) is not int or count < 0 for count in counts):
+        raise ValueError(f"patches per class {counts!r} given: expected an integer for every class")
+    used = images_in_use(counts, factor)
+    if packed.ndim != 4 or len(packed) != sum(used) or not any(used):
+        raise ValueError(f"images of shape {tuple(packed.shape)} for {sum(used)} images in use")
+    return unpack(packed, used, max(used))
+
+
+def check_numbers(index: Tensor, patches: int) -> None:
+    """Raise ValueError unless `index` are numbers of some of so many patches, each once."""
+    if index.ndim != 1 or not len(index) or index.is_floating_point() or index.dtype == torch.bool:
+        raise ValueError(
+            f"index of shape {tuple(index.shape)} and {index.dtype} given: expected patch numbers, at least one"
+        )
+    if int(index.min()) < 0 or int(index.max()) >= patches:
+        raise ValueError(
+            f"patches {int(index.min())} to {int(index.max())} asked of a set with {patches}: 0..{patches - 1}"
+        )
+    if len(index.unique()) < len(index):
+        raise ValueError(f"{len(index)} patches asked, only {len(index.unique())} of them different: give each once")

@@ -104,7 +104,7 @@ def _assemble(found: Found, target: Target, factor: int | None, normalized: bool
         mean=target.mean,
         std=target.std,
         classes=found.classes or target.classes,
-        dataset=target.name,
+        data_name=target.name,
         info={"import": info},
         counts=tuple(n * factor**2 for n in count),
     )

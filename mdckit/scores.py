@@ -197,6 +197,6 @@ def by_name(name: str, condensed: CondensedSet, dynamics: Dynamics, **options) -
     """
     if name == "lbpe":
         layout = condensed.info.get("import", {}).get("layout")
-        epochs, top = LBPE_EPOCHS.get(layout) or LBPE_EPOCHS.get(condensed.dataset, (100, 10))
+        epochs, top = LBPE_EPOCHS.get(layout) or LBPE_EPOCHS.get(condensed.data_name, (100, 10))
         options = {"epochs": epochs, "top": min(top, options.get("epochs", epochs))} | options
     return SCORES[name](dynamics, **options)

@@ -169,7 +169,7 @@ METHODS = {  # method -> the options that `resize` takes for it
 
 
 def _cutoff(condensed: CondensedSet, ipc: int) -> float:
-    known = CCS_CUTOFFS.get(condensed.dataset, CCS_CUTOFFS["cifar10"])
+    known = CCS_CUTOFFS.get(condensed.data_name, CCS_CUTOFFS["cifar10"])
     if (condensed.ipc, ipc) not in known:
         raise ValueError(
             f"no cut-off of ccs is known from {condensed.ipc} to {ipc} images per class: give cutoff, the share of the "

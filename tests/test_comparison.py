@@ -113,7 +113,7 @@ def test_gains_are_paired_by_run_and_seed():
 def test_shipped_sets_are_small_and_say_how_they_were_made(name):
     dataset, method = name.split("_", 1)
     condensed = shipped(dataset, method)
-    assert (condensed.ipc, len(condensed.classes), condensed.dataset) == (10, 10, dataset)
+    assert (condensed.ipc, len(condensed.classes), condensed.data_name) == (10, 10, dataset)
     assert condensed.info["command"] == f"python -m mdckit.shipped {dataset}"
     assert condensed.info["recipe"]["name"] == method
     assert bool(condensed.mls_trace) == (method == "mdc")

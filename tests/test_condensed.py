@@ -43,7 +43,7 @@ def test_take_is_the_first_images_of_every_class(n):
     assert part.ipc == n
     assert torch.equal(part.images, whole.images[:, :n])
     assert (part.factor, part.mean, part.std, part.classes) == (whole.factor, whole.mean, whole.std, whole.classes)
-    assert (part.dataset, part.info) == ("toys", INFO)
+    assert (part.data_name, part.info) == ("toys", INFO)
 
 
 @pytest.mark.parametrize("n", [0, -1, 5, 1.0, True, "2", None])

@@ -80,7 +80,7 @@ def test_an_idc_file_comes_back_to_the_bit(tmp_path, container, name):
     images = pixels() * 1.4 - 0.2  # the last steps were not clamped
     condensed = quietly(save(tmp_path / name, container([images, LABELS])), "cifar10", factor=2)
     assert torch.equal(condensed.images, grouped(images))
-    assert (condensed.factor, condensed.counts, condensed.dataset) == (2, None, "cifar10")
+    assert (condensed.factor, condensed.counts, condensed.data_name) == (2, None, "cifar10")
     assert (condensed.mean, condensed.std) == (CIFAR["mean"], CIFAR["std"])
     assert condensed.classes[:2] == ("airplane", "automobile")
     assert condensed.info["import"] == {
@@ -143,7 +143,7 @@ def test_image_data_gives_statistics_and_classes(tmp_path, grey):
     images = pixels(6, 8, 1)
     condensed = quietly(save(tmp_path / "data.pt", [images, torch.arange(3).repeat(2)]), grey, factor=2)
     assert (condensed.mean, condensed.std, condensed.classes) == (grey.mean, grey.std, grey.classes)
-    assert condensed.dataset == "grey"
+    assert condensed.data_name == "grey"
 
 
 def test_given_classes_overrule_those_of_the_data_set(tmp_path):

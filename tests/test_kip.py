@@ -157,7 +157,7 @@ def test_the_loss_falls_on_digits(kernel):
 def test_a_set_says_how_it_was_made_and_survives_its_file(tmp_path, grey):
     made = condense(grey)
     assert (made.images.shape, made.images.dtype, made.factor) == ((3, 2, 1, 8, 8), torch.float32, 1)
-    assert (made.counts, made.dataset, made.info["recipe"]) == (None, "grey", {"name": "kip"})
+    assert (made.counts, made.data_name, made.info["recipe"]) == (None, "grey", {"name": "kip"})
     loaded = CondensedSet.load(made.save(tmp_path / "kip.safetensors"))
     assert torch.equal(loaded.images, made.images)
     assert KIPConfig(**loaded.info["config"]) == CONFIG

@@ -267,7 +267,7 @@ def test_the_loss_falls_on_digits(tmp_path):
 
 def test_a_set_says_how_it_was_made_and_survives_its_file(tmp_path, grey, two):
     made = condense(grey, two)
-    assert (made.images.shape, made.factor, made.dataset) == ((3, 2, 1, 8, 8), 1, "grey")
+    assert (made.images.shape, made.factor, made.data_name) == ((3, 2, 1, 8, 8), 1, "grey")
     loaded = CondensedSet.load(made.save(tmp_path / "mtt.safetensors"))
     assert torch.equal(loaded.images, made.images)
     assert MTTConfig(**loaded.info["config"]) == CONFIG
