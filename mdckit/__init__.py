@@ -1,6 +1,6 @@
 """mdckit: teach, explore and use multi-size dataset condensation (MDC) and the resizing of condensed sets (YOCO)."""
 
-from . import baselines, scores, slimmable
+from . import baselines, export, rounding, scores, slimmable
 from .baselines import Recipe, prefixes
 from .condense import Step, condense, condense_steps, condensed_sets, start
 from .condensed import CondensedSet, union
@@ -10,6 +10,7 @@ from .data import ImageData, from_arrays
 from .dynamics import Dynamics, record_dynamics
 from .evaluate import Result, evaluate, evaluate_many
 from .experts import ExpertConfig, load_experts, train_experts
+from .export import load_set
 from .imports import import_set
 from .kip import KIPConfig, condense_kip
 from .machine import pick_device
@@ -45,14 +46,17 @@ __all__ = [
     "estimate",
     "evaluate",
     "evaluate_many",
+    "export",
     "from_arrays",
     "import_set",
     "load",
     "load_experts",
+    "load_set",
     "pick_device",
     "prefixes",
     "record_dynamics",
     "resize",
+    "rounding",
     "scores",
     "shipped",
     "slimmable",

@@ -1,9 +1,11 @@
-"""Files that are whole or absent: safetensors and JSON, written atomically."""
+"""Files and folders that are whole or absent: safetensors and JSON, written atomically."""
 
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors
@@ -34,6 +36,42 @@ def write_atomically(path: str | Path, content: bytes) -> Path:
             raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
         raise
     return path
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """An empty folder to be filled, which becomes `path` once the block ends, and is gone if it fails.
+
+    Missing parent folders are made. `path` must not be there yet, or be an empty folder: FileExistsError. Any OSError
+    names `path`.
+    """
+    path, temporary = Path(path), None
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        found = "a folder with files in it" if path.is_dir() else "a file"
+        raise FileExistsError(17, f"{path} is {found}: give a new folder, or remove it first")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        yield temporary
+        for entry in [temporary, *temporary.rglob("*")]:
+            _sync(entry)
+        temporary.chmod(0o777 & ~_umask())
+        temporary.replace(path)
+    except BaseException as error:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError):
+            why = os.strerror(error.errno) if error.errno else error
+            raise OSError(error.errno, f"cannot write {path}: {why}") from error
+        raise
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

@@ -108,14 +108,19 @@ def _load_pt(path: Path) -> object:
         raise ValueError(f"{path.name} {why}: ask for a file of torch.save that holds only tensors") from None
 
 
-def _read_npz(path: Path, target: Target) -> Found:
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an npz file; ValueError, without the file's name, where it is damaged or needs code."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files}
     except (PermissionError, MemoryError):
         raise
     except Exception as error:  # zip, zlib and numpy each have their own errors for damaged files
         raise ValueError(f"it is truncated or no npz file of plain arrays ({error})") from None
+
+
+def _read_npz(path: Path, target: Target) -> Found:
+    arrays = load_arrays(path)
     if not {"images", "labels"} <= set(arrays):
         raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}: expected the arrays images and labels")
     images, labels = _tensor("images", arrays["images"]), _tensor("labels", arrays["labels"])
@@ -194,8 +199,8 @@ def _class_numbers(names: list[str], target: Target) -> tuple[list[int], list[st
     for known in (target.classes, wnids):
         if set(names) <= set(known):
             return [known.index(name) for name in names], [], None
-    if all(name.isdecimal() for name in names):
-        return [int(name) for name in names], [], None
+    if all(re.match(r"\d+(_|$)", name) for name in names):  # "3", or "03_cat" as `mdckit.export` names them
+        return [int(name.split("_")[0]) for name in names], [], None
     if target.classes == tuple(map(str, range(len(names)))):  # only the folders tell the classes' names
         return list(range(len(names))), [f"labels follow the sorted folder names {', '.join(names)}"], tuple(names)
     asked = ", ".join(target.classes)

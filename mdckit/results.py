@@ -5,10 +5,11 @@ python -m mdckit.results results/demo/result.json
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from . import files
@@ -118,6 +119,16 @@ def table(found: Mapping, which: str = "accuracy") -> pd.DataFrame:
     shown = cells.loc[list(found[which])]
     shown["mean"] = mean.mean(axis=1).map("{:.1f}".format)
     return shown.rename_axis(index=None, columns="images per class")
+
+
+def spread(values: Sequence[float], signed: bool = False) -> str:
+    """Mean ± population standard deviation with one decimal.
+
+    >>> spread([50.0, 52.0], signed=True)
+    '+51.0 ± 1.0'
+    """
+    mean = f"{np.mean(values):+.1f}" if signed else f"{np.mean(values):.1f}"
+    return f"{mean} ± {np.std(values):.1f}"
 
 
 def summary(found: Mapping) -> str:

@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 ENVIRONMENTS = {"environment.yml": {}, "binder/environment.yml": {"torch": "pytorch-cpu"}}
+OPTIONAL = {"export": {"datasets"}}  # module -> what it imports from an extra
 MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted((ROOT / "mdckit").glob("*.py"))}
 
 
@@ -143,10 +144,18 @@ def test_nobody_imports_the_views():
 
 
 def test_every_imported_package_is_a_declared_dependency():
-    names = set().union(*map(foreign_imports, MODULES.values())) - set(sys.stdlib_module_names)
+    names = {name: foreign_imports(tree) - OPTIONAL.get(name, set()) for name, tree in MODULES.items()}
+    names = set().union(*names.values()) - set(sys.stdlib_module_names)
     distributions = packages_distributions()
     missing = {n for n in names if not {canonicalize_name(d) for d in distributions.get(n, [n])} & set(CORE)}
     assert missing == set()
+
+
+def test_packages_of_an_extra_are_imported_only_where_they_are_used():
+    for name, packages in OPTIONAL.items():
+        assert packages <= foreign_imports(MODULES[name]) & set(ALL) - set(CORE)
+        at_import = [node for node in MODULES[name].body if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert not packages & foreign_imports(ast.Module(at_import, []))
 
 
 def test_only_one_module_knows_the_names_of_devices():
