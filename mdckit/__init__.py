@@ -1,6 +1,6 @@
 """mdckit: teach, explore and use multi-size dataset condensation (MDC) and the resizing of condensed sets (YOCO)."""
 
-from . import baselines, export, rounding, scores, slimmable
+from . import baselines, export, robustness, rounding, scores, slimmable
 from .baselines import Recipe, prefixes
 from .condense import Step, condense, condense_steps, condensed_sets, start
 from .condensed import CondensedSet, union
@@ -56,6 +56,7 @@ __all__ = [
     "prefixes",
     "record_dynamics",
     "resize",
+    "robustness",
     "rounding",
     "scores",
     "shipped",
