@@ -15,7 +15,7 @@ LONG = 40  # values of a record that are still shown
 
 def hub_card(condensed: CondensedSet, name: str, license: str, measured: Measured | None = None) -> str:
     """The dataset card of the parquet folder `name`: front matter for the Hugging Face Hub, then `describe`."""
-    size = next((name for limit, name in SIZES.items() if condensed.patches < limit), "n>1T")
+    size = next((span for limit, span in SIZES.items() if condensed.patches < limit), "10M<n<100M")
     front = {
         "pretty_name": _title(condensed),
         "license": license,
@@ -121,15 +121,17 @@ def _accuracy(condensed: CondensedSet, measured: Measured | None) -> str:
 
 def protocol(measured: Measured) -> str:
     """What the numbers of a table are: seeds, tests, network, training."""
-    config, seeds = measured.config, measured.config.seeds
-    made = measured.made
-    sized = f" (width {config.width}, depth {config.depth}, {config.norm} norm)" if config.network == "convnet" else ""
+    config, seeds, made = measured.config, measured.config.seeds, measured.made
+    net = {
+        "convnet": f"convnet (width {config.width}, depth {config.depth}, {config.norm} norm)",
+        "resnet10_ap": f"resnet10_ap (width {config.width}, {config.norm} norm)",
+    }.get(config.network, config.network)
     sentences = [
         f"Test accuracy in % on {measured.tested_on}: mean ± population standard deviation over {len(seeds)} "
         f"evaluation seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}) of this one set.",
         f"*Best* is the best of {config.evaluations} tests during training, as the field's papers report it, *last* "
         "the accuracy after the last epoch.",
-        f"Each time a {config.network}{sized} is trained for {config.epochs} epochs by SGD: batches of {config.batch}, "
+        f"Each time a {net} is trained for {config.epochs} epochs by SGD: batches of {config.batch}, "
         f"learning rate {config.lr} divided by 5 after 2/3 and 5/6 of them, momentum {config.momentum}, weight decay "
         f"{config.weight_decay}, augmentation {config.augment or 'none'}, CutMix with probability {config.cutmix}.",
         "*Cost of 8 bits* is the last accuracy in float32 less that of the 8-bit pictures, in points, seed by seed."

@@ -8,7 +8,6 @@ itself, in full precision, which `load_set` reads.
 
 import io
 import json
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 from . import card, files, foreign, loading
+from .class_names import class_folders, distinct
 from .condensed import CondensedSet
 from .data import normalize
 from .rounding import Measured, to_bytes
 
 WHOLE = "condensed.safetensors"  # the set itself
 PARQUET = "data/train-00000-of-00001.parquet"
-NAME_LENGTH = 40  # letters of a class's name in the name of its folder
 
 
 def ranks(condensed: CondensedSet) -> Tensor:
@@ -130,6 +129,12 @@ def to_ddranking(condensed: CondensedSet, folder: str | Path) -> Path:
 
     The folder must be new or empty, and is whole or absent. Raises FileExistsError, OSError naming the folder, and
     ValueError for images that are neither grey nor RGB.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> with TemporaryDirectory() as place:
+    ...     torch.load(to_ddranking(s, f"{place}/set") / "images.pt").shape
+    torch.Size([6, 3, 8, 8])
     """
     pictures = _pictures(condensed).expand(-1, 3, -1, -1)
     patches, labels = condensed.decode()
@@ -148,6 +153,12 @@ def load_set(path: str | Path) -> CondensedSet:
 
     Of a folder the set itself is read, in full precision. Sets of other projects are read by `import_set`. Raises
     FileNotFoundError, and ValueError for a file that holds something else.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 2, (0.5,), (0.5,), ("a", "b"))
+    >>> with TemporaryDirectory() as place:
+    ...     load_set(to_image_folder(s, f"{place}/set")).dataset(ipc=1)
+    PatchDataset(8 images of 1 x 8 x 8, 2 classes)
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -169,33 +180,6 @@ def _load_npz(path: Path) -> CondensedSet:
     if info.get("counts") is None:
         stored = stored.reshape(len(info["classes"]), -1, *stored.shape[-3:])  # (K, N, C, H, W)
     return CondensedSet.from_parts(stored, info, path)
-
-
-def class_folders(classes: Sequence[str]) -> list[str]:
-    """A folder name for every class: its number, with leading zeros, and what a file system takes of its name.
-
-    >>> class_folders(["cat", "../x", "été", "cat", "???"])
-    ['0_cat', '1_x', '2_été', '3_cat', '4']
-    """
-    digits = len(str(len(classes) - 1))
-    return [f"{c:0{digits}d}_{_plain(name)}".rstrip("_") for c, name in enumerate(classes)]
-
-
-def _plain(name: str) -> str:
-    """Letters and digits of any script, everything else as single dashes."""
-    name = unicodedata.normalize("NFC", str(name))
-    words = "".join(letter if letter.isalnum() else " " for letter in name).split()
-    return "-".join(words)[:NAME_LENGTH]
-
-
-def distinct(classes: Sequence[str]) -> list[str]:
-    """The names of the classes, each with its number if some are alike.
-
-    >>> distinct(["crane", "cat", "crane"])
-    ['0 crane', '1 cat', '2 crane']
-    """
-    names = list(map(str, classes))
-    return names if len(set(names)) == len(names) else [f"{c} {name}" for c, name in enumerate(names)]
 
 
 def _pictures(condensed: CondensedSet) -> Tensor:

@@ -59,6 +59,7 @@ since a file's name begins with its rank. {_with_mdckit(n, name)}"""
 
 def with_ddranking(condensed: CondensedSet, name: str) -> str:
     """For DD-Ranking's input: the two tensors, and what to tell the evaluator."""
+    grey = "Grey images have three equal channels in both. " if condensed.images.shape[2] == 1 else ""
     return f"""\
 `image_tensor` and `hard_labels` for the evaluators of DD-Ranking are
 
@@ -70,8 +71,8 @@ images, labels = torch.load({_quoted(name + "/images.pt")}), torch.load({_quoted
 
 as in `compute_metrics(image_tensor=images, hard_labels=labels, syn_lr=0.01)`. They are normalised already. The folder
 `images` is the same in 8 bits, for `image_path`, with a `custom_train_trans` that makes tensors of 0..1 and normalises
-them. Set the evaluator's `ipc`, by which it draws random real images, to {condensed.ipc}: that many images are stored
-per class. This is the whole set; for S[n] export `condensed.take(n)`.
+them. {grey}Set the evaluator's `ipc`, by which it draws random real images, to {condensed.ipc}: that many images are
+stored per class. This is the whole set; for S[n] export `condensed.take(n)`.
 
 {_with_mdckit(_some(condensed), name)}"""
 

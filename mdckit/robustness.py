@@ -113,45 +113,48 @@ class Robustness:
         )
 
 
+def on_all_real(data: ImageData, config: TrainConfig, **options) -> Result:
+    """The accuracy of networks trained on all real images, for `measure`; `options` are those of `evaluate_many`."""
+    counts = [len(index) for index in data.class_indices]
+    options = {"label": "all real images"} | options
+    return evaluate_many({"full": real_images(data, counts)}, data, config, **options)["full"]
+
+
 def measure(
-    condensed: CondensedSet,
-    data: ImageData,
-    config: TrainConfig,
-    *,
-    full: TrainConfig | None = None,
-    device: str | None = None,
-    show_progress: bool = True,
+    condensed: CondensedSet, data: ImageData, config: TrainConfig, full: Result | None = None, **options
 ) -> Robustness:
     """All accuracies that the scores of a set need, by one protocol, seed by seed.
 
-    The random images are as many of every class as the set stores, drawn anew for each seed. `full` is the protocol
-    on all real images, `config` by default; fewer epochs will do there. Raises ValueError for data that do not fit, a
-    `full` with other seeds and a `config` without augmentation, of which ARS would say nothing.
+    The random images are as many of every class as the set stores, drawn anew for each seed. `full` is what
+    `on_all_real` found, perhaps with fewer epochs; left out, it is measured by `config`. `options` are those of
+    `evaluate_many`. Raises ValueError for data that do not fit, a `full` of other seeds, and a `config` without
+    augmentation, of which ARS would say nothing.
     """
-    full = full or config
-    if full.seeds != config.seeds:
-        raise ValueError(f"seeds {full.seeds} asked for all real images, {config.seeds} for the set: give the same")
+    if full is not None and full.config.seeds != config.seeds:
+        raise ValueError(f"seeds {full.config.seeds} of all real images, {config.seeds} of the set: take equal ones")
     if not config.augment and not config.cutmix:
         raise ValueError("a protocol without augmentation asked, which ARS compares with one that has it: name some")
     stored = formation.images_in_use(condensed.patches_per_class, condensed.factor)
-    everything = tuple(len(index) for index in data.class_indices)
-    options = {"device": device, "show_progress": show_progress}
     found = []
     for seed in config.seeds:
         sets = {"synthetic": condensed, "random": real_images(data, stored, seed)}
         once = config.replace(seeds=(seed,))
-        plain = evaluate_many(sets, data, once.replace(augment="", cutmix=0.0), label="no augmentation", **options)
-        found.append(evaluate_many(sets, data, once, label="set and random", **options))
-        found[-1] |= {f"{name}_plain": result for name, result in plain.items()}
-    whole = evaluate_many({"full": real_images(data, everything)}, data, full, label="all real images", **options)
+        plain = once.replace(augment="", cutmix=0.0)
+        found.append(evaluate_many(sets, data, once, **{"label": "set and random"} | options))
+        bare = evaluate_many(sets, data, plain, **{"label": "no augmentation"} | options)
+        found[-1] |= {f"{name}_plain": result for name, result in bare.items()}
     joined = {name: _join([results[name] for results in found], config.seeds) for name in found[0]}
-    return Robustness(**joined, **whole, images=sum(stored))
+    return Robustness(**joined, full=full or on_all_real(data, config, **options), images=sum(stored))
 
 
 def real_images(data: ImageData, counts: Sequence[int], seed: int = 0) -> CondensedSet:
     """Random real training images as a set to train on, ``counts[c]`` of class c, in an order that `seed` names.
 
     Raises ValueError for a class with fewer images.
+
+    >>> from mdckit import load
+    >>> real_images(load("digits"), [2] * 10, seed=1)
+    CondensedSet(digits: 10 classes x 2 images of 1 x 8 x 8, factor 1, 20 patches)
     """
     chosen = []
     for c, (index, count) in enumerate(zip(data.class_indices, counts, strict=True)):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from mdckit import CondensedSet, TrainConfig, evaluate, export, import_set, load, load_set, rounding
+from mdckit.class_names import class_folders
 from mdckit.data import normalize
 from mdckit.networks import fresh_network
 
@@ -321,7 +322,7 @@ def test_a_selection_keeps_only_what_it_has(tmp_path):
 @example(list(NASTY))
 @settings(deadline=None, max_examples=60)
 def test_class_folders_are_plain_names_in_the_order_of_the_labels(classes):
-    names = export.class_folders(classes)
+    names = class_folders(classes)
     assert sorted(names) == names
     assert len({name.casefold() for name in names}) == len(classes)
     for c, name in enumerate(names):

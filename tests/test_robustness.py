@@ -23,7 +23,8 @@ def condensed(rgb):
 
 @pytest.fixture(scope="module")
 def measured(condensed, rgb):
-    return robustness.measure(condensed, rgb, FAST, full=FAST.replace(epochs=2), show_progress=False)
+    full = robustness.on_all_real(rgb, FAST.replace(epochs=2), show_progress=False)
+    return robustness.measure(condensed, rgb, FAST, full, show_progress=False)
 
 
 # -- the formulas
@@ -138,18 +139,14 @@ def test_random_images_match_a_selection_class_by_class(condensed, rgb):
     chosen = condensed.select(torch.tensor([0, 1, 2, 3, 4, 8]))  # five patches of class 0 in two images, one of class 1
     found = robustness.measure(chosen, rgb, FAST.replace(epochs=2, seeds=(0,)), show_progress=False)
     assert (found.images, found.random.patches, found.synthetic.patches) == (3, 3, 6)
+    assert (found.full.patches, found.full.config) == (60, FAST.replace(epochs=2, seeds=(0,)))  # by the same protocol
 
 
-@pytest.mark.parametrize(
-    ("changes", "full", "message"),
-    [
-        ({"augment": "", "cutmix": 0.0}, None, "a protocol without augmentation asked"),
-        ({}, FAST.replace(seeds=(0,)), r"seeds \(0,\) asked for all real images, \(0, 3\) for the set"),
-    ],
-)
-def test_protocols_that_say_nothing_are_refused(changes, full, message, condensed, rgb):
-    with pytest.raises(ValueError, match=message):
-        robustness.measure(condensed, rgb, FAST.replace(**changes), full=full)
+def test_protocols_that_say_nothing_are_refused(measured, condensed, rgb):
+    with pytest.raises(ValueError, match="a protocol without augmentation asked"):
+        robustness.measure(condensed, rgb, FAST.replace(augment="", cutmix=0.0))
+    with pytest.raises(ValueError, match=r"seeds \(0, 3\) of all real images, \(0,\) of the set"):
+        robustness.measure(condensed, rgb, FAST.replace(seeds=(0,)), measured.full)
 
 
 def test_more_images_than_there_are_and_other_data_are_refused(condensed, rgb, grey):
