@@ -64,8 +64,8 @@ def _method(condensed: CondensedSet) -> str:
     name = recipe.get("name") if isinstance(recipe, dict) else recipe
     imported = condensed.info.get("import", {}).get("layout")
     made = name or (f"imported, {imported}" if imported else "method unknown")
-    chosen = condensed.info.get("selected", {}).get("method")
-    return f"{made}, patches chosen by {chosen}" if chosen else made
+    chosen = condensed.info.get("selected")
+    return made if chosen is None else f"{made}, patches chosen by {chosen.get('method', 'hand')}"
 
 
 def _contents(condensed: CondensedSet) -> str:

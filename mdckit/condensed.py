@@ -166,8 +166,9 @@ class CondensedSet:
     ) -> PatchDataset:
         """The first `ipc` images of every class (all by default) as a torch Dataset, ready for a DataLoader.
 
-        Its items are (normalised patch (C, H, W), label). `augment` names operations as in `mdckit.augment`;
-        `transform` is any function of one patch, applied last. Raises ValueError as `take`.
+        Its items are (normalised patch (C, H, W), label). `augment` names operations as in `mdckit.augment`, such as
+        the papers', ``TrainConfig.preset("cifar10").augment``; `transform` is any function of one patch, applied last.
+        Raises ValueError as `take`.
 
         >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 2, (0.5,), (0.5,), ("a", "b"))
         >>> s.dataset(ipc=2)

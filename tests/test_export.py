@@ -462,6 +462,21 @@ def test_the_hub_reads_the_card(tmp_path):
     assert "hf upload USER/NAME . --repo-type dataset" in card.text
 
 
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ({}, "method unknown"),
+        ({"recipe": {"name": "kip"}}, "kip"),
+        ({"import": {"layout": "idc"}}, "imported, idc"),
+        ({"recipe": {"name": "mdc"}, "selected": {"method": "lbpe"}}, "mdc, patches chosen by lbpe"),
+        ({"recipe": {"name": "mdc"}, "selected": {}}, "mdc, patches chosen by hand"),
+    ],
+)
+def test_the_card_says_what_made_the_set(info, said, tmp_path):
+    folder = export.to_image_folder(replace(make(), info=info), tmp_path / "set")
+    assert f"({said})\n" in (folder / "README.md").read_text()
+
+
 @pytest.mark.parametrize("license", ["", "MIT License", None, "a\nb"])
 def test_a_license_that_the_hub_does_not_know_is_refused_before_anything(license, tmp_path):
     with pytest.raises(ValueError, match="given: name it as the Hub does, such as 'mit'"):

@@ -43,6 +43,7 @@ QUICK = {
     | {"lbpe": {"epochs": 6, "top": 2}, "seeds": [0], "train": {"epochs": 10, "width": 8}},
     "13_beyond_the_paper": TINY | {"dataset": "digits", "ipc": 3, "every": 1, "larger": [[2, 3]]},
     "14_other_methods": SHORT | {"dataset": "digits", "ipc": 3, "budget": 0.2},
+    "15_share_and_score": SHORT | {"sizes": [1, 2], "full": {"epochs": 1}},
     "20_run": TINY
     | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise", "mdc_gradient"], "ipc": 2},
     "21_compare": {},
