@@ -5,7 +5,7 @@ they are computed once, and each set is matched against them by itself. Adding a
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -116,23 +116,26 @@ def condense_steps(
     *,
     device: str | None = None,
     state: RunState | None = None,
+    stopped: Callable[[], bool] = parallel.never,
 ) -> Iterator[Step]:
     """Condense step by step: yields after every inner iteration, so that a caller can plot, stop or look.
 
     `state` (from `start` or a checkpoint) is carried on and updated in place. To go on exactly, break off where a step
-    ``ends_outer`` or take the last checkpoint. Arguments and errors are those of `condense`.
+    ``ends_outer`` or take the last checkpoint. `stopped` is asked, in several threads, between classes and between
+    batches: once it is true, `parallel.Stopped` is raised, and the state is one within an outer loop. The other
+    arguments and errors are those of `condense`.
     """
     chosen = pick_device(device)
     state = start(data, recipes, config) if state is None else state
     require_memory(data, recipes, config, chosen)
-    return _run(data, recipes, config, chosen, state)
+    return _run(data, recipes, config, chosen, state, stopped)
 
 
-def _run(data, recipes, config, device, state) -> Iterator[Step]:
+def _run(data, recipes, config, device, state, stopped) -> Iterator[Step]:
     for s in state.sets.values():
         s.images, s.velocity = s.images.to(device), s.velocity.to(device)
     real, passes = RealImages(data, config, device), Passes.of(config)
-    with parallel.cores(device) as pool:
+    with parallel.cores(device, stopped) as pool:
         for t in range(state.outer + 1, config.outer + 1):
             paths, loop = trajectories(data, recipes, config, device, t), _Loop(recipes)
             for path in paths:

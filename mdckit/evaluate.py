@@ -18,7 +18,7 @@ from .networks import fresh_network
 from .progress import progress
 from .rng import generator
 from .streams import RealImages
-from .training import train_epochs
+from .training import nothing, train_epochs
 
 TEST_BATCH = 100
 SUBSET_TESTS = 1000  # real images on which the prefixes of a set are compared
@@ -85,10 +85,12 @@ def evaluate_many(
     device: str | None = None,
     label: str = "evaluating",
     show_progress: bool = True,
+    stopped: Callable[[], bool] = parallel.never,
 ) -> dict[Key, Result]:
     """A `Result` for every set, such as every size of `prefixes(sets, name)`, by the same keys.
 
-    On a CPU every core trains a network of its own; the results do not depend on the number of cores.
+    On a CPU every core trains a network of its own; the results do not depend on the number of cores. `stopped` is
+    asked between batches, in several threads: once it is true, `parallel.Stopped` is raised.
     """
     for condensed in sets.values():
         _check(condensed, data)
@@ -101,10 +103,10 @@ def evaluate_many(
         key, seed = job
         images, labels = sets[key].tensors(chosen)
         begin = time.perf_counter()
-        curve = accuracy_curve(images, labels, data, config, seed, chosen, stopped=lambda: pool.stopped.is_set())
+        curve = accuracy_curve(images, labels, data, config, seed, chosen, check=pool.check)
         return curve, time.perf_counter() - begin
 
-    with parallel.cores(chosen) as pool:
+    with parallel.cores(chosen, stopped) as pool:
         done = dict(zip(jobs, progress(pool.map(run, jobs), label, len(jobs), show=show_progress), strict=True))
     return {key: _result([done[key, seed] for seed in config.seeds], config, sets[key]) for key in sets}
 
@@ -122,20 +124,18 @@ def accuracy_curve(
     config: TrainConfig,
     seed: int,
     device: torch.device,
-    stopped: Callable[[], bool] = lambda: False,
+    check: Callable[[], None] = nothing,
 ) -> list[float]:
     """Train one network on normalised images (P, C, H, W); its test accuracies in percent at equidistant epochs.
 
-    Ends early, with what there is, once `stopped` says so; it is asked after every epoch.
+    `check` is called before every batch, also of test images, and may raise, to give up.
     """
     net = fresh_network(data.shape, len(data.classes), config, seed, "evaluate", device=device)
     tested = {config.epochs * (k + 1) // config.evaluations for k in range(config.evaluations)}
     curve = []
-    for epoch, _ in enumerate(train_epochs(net, images, labels, config, seed, "evaluate"), start=1):
+    for epoch, _ in enumerate(train_epochs(net, images, labels, config, seed, "evaluate", check), start=1):
         if epoch in tested:
-            curve.append(test_accuracy(net, data))
-        if stopped():
-            break
+            curve.append(test_accuracy(net, data, check))
     return curve
 
 
@@ -160,18 +160,19 @@ def subset_accuracies(real: RealImages, stored: Tensor, pool: parallel.Pool) -> 
 
     def accuracy(n: int) -> float:
         images, labels = real.patches_of(stored[:, :n])
-        return accuracy_curve(images, labels, seen, train, config.seed, real.device)[-1]
+        return accuracy_curve(images, labels, seen, train, config.seed, real.device, pool.check)[-1]
 
     return torch.tensor([list(pool.map(accuracy, range(1, stored.shape[1])))])
 
 
 @torch.no_grad()
-def test_accuracy(net: nn.Module, data: ImageData) -> float:
+def test_accuracy(net: nn.Module, data: ImageData, check: Callable[[], None] = nothing) -> float:
     """Accuracy of `net` on the test images, in percent."""
     device = next(net.parameters()).device
     net.eval()
     right = 0
     for images, labels in zip(data.x_test.split(TEST_BATCH), data.y_test.split(TEST_BATCH), strict=True):
+        check()
         logits = net(normalize(to_float(images.to(device)), data.mean, data.std))
         right += int((logits.argmax(1) == labels.to(device)).sum())
     net.train()

@@ -66,7 +66,7 @@ def match_sets(
 
     def match_block(block: range) -> dict[str, Match]:
         replica = copy.deepcopy(net).requires_grad_(False)  # only pixels are moved here
-        matching_of_block = _Block(replica, real, config, draws, t, e, passes, block)
+        matching_of_block = _Block(replica, real, config, draws, t, e, passes, block, pool.check)
         return matching_of_block.match([(recipe, state.sets[recipe.name]) for recipe in recipes])
 
     found = list(pool.map(match_block, _blocks(classes, pool.size)))
@@ -129,6 +129,7 @@ class _Block:
     e: int
     passes: Passes
     classes: range
+    check: Callable[[], None]  # called before every pass: raises once the results are not wanted any more
 
     def match(self, sets: Sequence[tuple[Recipe, SetState]]) -> dict[str, Match]:
         """Match every set against the same real images."""
@@ -137,6 +138,7 @@ class _Block:
         for recipe, s in sets:
             parts = []
             for classes in self._shared_passes(sum(self._patch_counts(s))):
+                self.check()
                 here = slice(classes.start - first, classes.stop - first)
                 parts.append(self._match_classes(recipe, s, classes, ([g[here] for g in gradients], features[here])))
             matched[recipe.name] = Match(*(torch.cat([getattr(m, f.name) for m in parts]) for f in fields(Match)))
@@ -151,6 +153,7 @@ class _Block:
         """What the classes are matched against, computed once for all sets."""
         found = []
         for classes in self._shared_passes(self.config.batch_real):
+            self.check()
             batches = [self._augmented(c, self.real.class_batch(c, self.t, self.e, self.net)) for c in classes]
             found.append(
                 matching.real_gradients(self.net, batches, classes, self.config.distance, self.passes.group_pass)

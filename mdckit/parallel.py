@@ -1,11 +1,20 @@
 """Independent pieces of work, one CPU core each."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
+
+
+class Stopped(Exception):
+    """Work was given up before its end, because its results are not wanted any more."""
+
+
+def never() -> bool:
+    """What `stopped` is for work that is always wanted."""
+    return False
 
 
 class Pool(ThreadPoolExecutor):
@@ -15,25 +24,32 @@ class Pool(ThreadPoolExecutor):
     of work does not depend on the number of cores, but how many pieces a caller makes may, and so the last digits.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, stopped: Callable[[], bool] = never):
         super().__init__(size, initializer=torch.set_num_threads, initargs=(1,))
-        self.size = size
-        self.stopped = threading.Event()  # set when the results are not wanted any more: long work looks at it
+        self.size, self.stopped = size, stopped
+        self.closing = threading.Event()
+
+    def check(self) -> None:
+        """Raise `Stopped` if the results are not wanted any more: long work calls this between its parts."""
+        if self.closing.is_set() or self.stopped():
+            raise Stopped
 
 
 @contextmanager
-def cores(device: torch.device) -> Iterator[Pool]:
+def cores(device: torch.device, stopped: Callable[[], bool] = never) -> Iterator[Pool]:
     """A pool with a thread for each of PyTorch's (``OMP_NUM_THREADS``) on a CPU, with one thread on an accelerator.
+
+    Work in it that calls `Pool.check` is given up once `stopped` says so.
 
     >>> with cores(torch.device("cpu")) as pool:
     ...     list(pool.map(abs, [-1, 2]))
     [1, 2]
     """
     threads = torch.get_num_threads()
-    pool = Pool(threads if device.type == "cpu" else 1)
+    pool = Pool(threads if device.type == "cpu" else 1, stopped)
     try:
         yield pool
     finally:
-        pool.stopped.set()
+        pool.closing.set()
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # the workers' setting is also the default of threads to come

@@ -14,6 +14,10 @@ from .precision import reduced
 from .rng import ShuffledBatches, generator
 
 
+def nothing() -> None:
+    """What is called between the parts of work that is never given up."""
+
+
 def loss_gradients(
     net: nn.Module, images: Tensor, labels: Tensor, pasted: Tensor, weights: Tensor, precision: Precision = "float32"
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -56,12 +60,19 @@ def train_step(
 
 
 def train_epochs(
-    net: nn.Module, images: Tensor, labels: Tensor, config: TrainConfig, seed: int, purpose: str
+    net: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    config: TrainConfig,
+    seed: int,
+    purpose: str,
+    check: Callable[[], None] = nothing,
 ) -> Iterator[Tensor]:
     """Train `net` on normalised images (P, C, H, W) for ``config.epochs`` epochs, by the papers' protocol.
 
     Yields after every epoch the logits (P, K) that each image got in its training pass, augmented and perhaps mixed
-    with another, before the update. `seed` and `purpose` name the randomness.
+    with another, before the update. `seed` and `purpose` name the randomness. `check` is called before every batch and
+    may raise, to give up.
     """
     optimizer = torch.optim.SGD(net.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     milestones = [max(1, 2 * config.epochs // 3), max(1, 5 * config.epochs // 6)]
@@ -70,6 +81,7 @@ def train_epochs(
     for epoch in range(config.epochs):
         order, logits = [], []
         for b in range(epoch * batches.per_epoch, (epoch + 1) * batches.per_epoch):
+            check()
             index, random = batches[b].to(images.device), generator(seed, purpose, "augment", b)
             order.append(index)
             logits.append(

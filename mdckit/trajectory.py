@@ -33,6 +33,7 @@ class Trajectory:
     def train(self, batches: Iterable[Batch], config: CondenseConfig, pool: Pool, passes: Passes) -> None:
         """Update the network once on every batch."""
         for images, labels, random in batches:
+            pool.check()
             settings = config.net_augment, config.net_cutmix, random, pool, passes.loss_gradients
             train_step(self.net, self.optimizer, images, labels, *settings)
 

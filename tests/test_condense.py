@@ -1,6 +1,7 @@
 """The whole engine: against the literal loop in float64, and bit by bit against itself."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import pytest
 import reference
@@ -11,6 +12,7 @@ from mdckit.baselines import Recipe
 from mdckit.checkpoint import RunState, SetState, save_checkpoint
 from mdckit.condense import condense, condense_steps, start
 from mdckit.networks import fresh_convnet
+from mdckit.parallel import Stopped
 from mdckit.rng import generator
 from mdckit.streams import RealImages
 from mdckit.subsets import SubsetState
@@ -192,6 +194,19 @@ def test_a_stopped_run_continues_bit_for_bit(grey, tiny, tmp_path, stop):
     found = run(grey, recipes, config, checkpoint=path)
     for name in wanted:
         assert_identical(found[name], wanted[name])
+
+
+@pytest.mark.parametrize("method", ["idc", "dream", "dsa"])
+def test_a_run_is_given_up_there_and_then(grey, tiny, method):
+    """Asked at 3 batches of pretraining, 2 x the targets and the set, and at a batch in between."""
+    settings = {"method": "dsa", "distance": "cosine", "factor": 1} if method == "dsa" else {"method": method}
+    config, recipes = tiny.replace(outer=1, pretrain=1, net_batch=20, **settings), [baselines.mdc()]
+    for n in range(9):
+        answers = iter([False] * n + [True] * (n < 8))
+        steps = condense_steps(grey, recipes, config, device="cpu", stopped=lambda answers=answers: next(answers))
+        with pytest.raises(Stopped) if n < 8 else nullcontext():
+            list(steps)
+        assert next(answers, None) is None  # asked n + 1 times, and never again
 
 
 def test_a_finished_run_goes_on_to_more_outer_loops(grey, tiny, tmp_path):

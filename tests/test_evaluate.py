@@ -10,6 +10,7 @@ from torch import nn
 from mdckit import CondensedSet, Result, TrainConfig, evaluate, evaluate_many, from_arrays, load, training
 from mdckit.evaluate import accuracy_curve
 from mdckit.evaluate import test_accuracy as accuracy_on_test_images
+from mdckit.parallel import Stopped
 
 evaluation = importlib.import_module("mdckit.evaluate")  # the package's name for it is the function
 CPU = torch.device("cpu")
@@ -61,7 +62,7 @@ def test_a_result_says_how_it_was_found():
 
 def test_best_and_last_of_every_seed(monkeypatch, digits):
     curves = {3: [10.0, 40.0, 30.0, 20.0], 5: [1.0, 2.0, 3.0, 4.0]}
-    monkeypatch.setattr(evaluation, "accuracy_curve", lambda x, y, data, config, seed, device, stopped: curves[seed])
+    monkeypatch.setattr(evaluation, "accuracy_curve", lambda x, y, data, config, seed, device, check: curves[seed])
     config = SHORT.replace(seeds=(3, 5))
     result = evaluate(real(digits, 2), digits, config)
     assert (result.best, result.last) == ((40.0, 4.0), (20.0, 4.0))
@@ -85,7 +86,7 @@ def test_the_learning_rate_falls_by_5_after_two_thirds_and_five_sixths(monkeypat
 )
 def test_equidistant_evaluations_end_with_the_last_epoch(monkeypatch, digits, epochs, evaluations, tested):
     recorder = Recorder(monkeypatch)
-    monkeypatch.setattr(evaluation, "test_accuracy", lambda net, data: float(len(recorder.rates)))
+    monkeypatch.setattr(evaluation, "test_accuracy", lambda net, data, check: float(len(recorder.rates)))
     config = SHORT.replace(epochs=epochs, evaluations=evaluations)
     images, labels = real(digits, 1).tensors()
     assert accuracy_curve(images, labels, digits, config, 0, CPU) == tested
@@ -275,8 +276,12 @@ def test_results_do_not_depend_on_the_number_of_cores(digits):
     assert found[0] == found[1]
 
 
-def test_training_ends_when_its_result_is_not_wanted_any_more(digits):
-    images, labels = real(digits, 1).tensors()
-    asked = iter([False, True])
-    curve = accuracy_curve(images, labels, digits, SHORT, 0, CPU, stopped=lambda: next(asked))
-    assert len(curve) == 2  # of four, one per epoch
+def test_an_evaluation_is_given_up_when_its_result_is_not_wanted_any_more(digits):
+    asked = []
+    whole = evaluate_many({1: real(digits, 1)}, digits, SHORT, show_progress=False, stopped=lambda: asked.append(1))
+    assert len(asked) == SHORT.epochs * (1 + 4)  # per epoch a batch of 10 images, and a test on 359 in batches of 100
+    assert len(whole[1].best) == 1
+    asked = iter([False] * 7 + [True])
+    with pytest.raises(Stopped):
+        evaluate_many({1: real(digits, 1)}, digits, SHORT, show_progress=False, stopped=lambda: next(asked))
+    assert next(asked, None) is None
