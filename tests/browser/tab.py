@@ -53,6 +53,7 @@ class Tab:
             if cell.cell_type == "code":
                 cell.outputs = []
         if parameters:
+            nb.metadata.setdefault("papermill", {})
             nb = parameterize_notebook(nb, dict(parameters))
         nbformat.write(nb, self.folder / name)
         self.page.goto(f"{self.lab.url}/doc/tree/{self.name}/{name}?token={self.lab.token}")
