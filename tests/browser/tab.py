@@ -124,7 +124,7 @@ class Tab:
     # --- what is on the screen
 
     def button(self, name: str):
-        return self.page.get_by_role("button", name=name, exact=True)
+        return self.page.get_by_role("button", name=re.compile(rf"^\W*{re.escape(name)}$"))  # perhaps after an icon
 
     def slider(self, number: int = 0):
         """The handle of a slider: it takes `keys` and `drag`."""
