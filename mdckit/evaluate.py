@@ -166,8 +166,8 @@ def subset_accuracies(real: RealImages, stored: Tensor, pool: parallel.Pool) -> 
 
 
 @torch.no_grad()
-def test_accuracy(net: nn.Module, data: ImageData, check: Callable[[], None] = nothing) -> float:
-    """Accuracy of `net` on the test images, in percent."""
+def test_accuracy(net: nn.Module, data: ImageData, check: Callable[[], None]) -> float:
+    """Accuracy of `net` on the test images, in percent; `check` is called before every batch."""
     device = next(net.parameters()).device
     net.eval()
     right = 0

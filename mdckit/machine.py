@@ -53,8 +53,10 @@ def computes_in(dtype: torch.dtype, device: torch.device) -> bool:
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on, and the machine it was made on."""
-    installed = {package.name: package.version for package in metadata.distributions()}
-    found = {name: installed.get(name, "not installed") for name in ("mdckit", "torch", "torchvision", "numpy")}
+    found = dict.fromkeys(("mdckit", "torch", "torchvision", "numpy"), "not installed")
+    for name in found:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, GPU {gpu}"
     return found | {"python": platform.python_version(), "machine": machine}

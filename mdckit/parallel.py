@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - it is no error
     """Work was given up before its end, because its results are not wanted any more."""
 
 

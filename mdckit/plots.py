@@ -1,6 +1,8 @@
 """One figure per function: values in, a matplotlib Figure out; pyplot's state is never used."""
 
 import io
+import math
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from torch import Tensor
 from . import files
 from .condensed import CondensedSet
 
+_DRAWING = threading.Lock()  # fonts are shared by all figures, and widgets draw in several threads
 METHODS = {  # name -> (label, colour, marker); colours of seaborn's colour-blind palette
     "baseline_c": ("Baseline C (one condensation)", 7, "s"),
     "mdc": ("MDC", 0, "o"),
@@ -152,20 +155,27 @@ def image_grid(
     return fig
 
 
-def mls_trace(trace: Sequence[Sequence[int]], outer: int, frozen: Sequence[int] | None = None) -> Figure:
+def mls_trace(
+    trace: Sequence[Sequence[float]],
+    outer: int,
+    frozen: Sequence[float] | None = None,
+    *,
+    size: tuple[float, float] = (7.0, 3.0),
+) -> Figure:
     """The most learnable subset over the outer loops as steps (MDC Fig. 5, 7, 8); `frozen` images per loop are shaded.
 
     `trace` is ``CondensedSet.mls_trace``: [t, n] means that S[n] is trained from loop t + 1 on.
     """
-    fig, ax = _figure((7.0, 3.0))
+    fig, ax = _figure(size)
     starts = [t + 1 for t, _ in trace]
     sizes = [n for _, n in trace]
-    ax.step([*starts, outer + 1], [*sizes, sizes[-1]], where="post", lw=2.5, label="MLS, trained with S[N]")
+    last = sizes[-1] if sizes else math.nan
+    ax.step([*starts, outer + 1], [*sizes, last], where="post", lw=2.5, label="MLS, trained with S[N]")
     if frozen is not None:
         loops = np.arange(1, outer + 2)
         frozen = [*frozen, frozen[-1]]
         ax.fill_between(loops, 0, frozen, step="post", color="0.85", label="frozen")
-    ax.set(xlabel="outer loop t", ylabel="images per class", ylim=(0, max(sizes) + 1.2), xlim=(1, outer + 1))
+    ax.set(xlabel="outer loop t", ylabel="images per class", ylim=(0, max(sizes, default=1) + 1.2), xlim=(1, outer + 1))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False, loc="upper left", ncols=2)
@@ -200,12 +210,13 @@ def curves(
     log: bool = False,
     levels: Mapping[str, float] | None = None,
     title: str = "",
+    size: tuple[float, float] = (7.0, 3.6),
 ) -> Figure:
     """One line per name: a sequence is drawn against 1, 2, 3, ..., a mapping x -> y with points (YOCO Fig. 5).
 
     `levels` are dashed horizontal lines, by the same names in the same colours.
     """
-    fig, ax = _figure((7.0, 3.6))
+    fig, ax = _figure(size)
     for position, (name, values) in enumerate(lines.items()):
         look = style(name, position)
         if isinstance(values, Mapping):
@@ -225,7 +236,8 @@ def curves(
 def png(fig: Figure, dpi: int = 100) -> bytes:
     """The figure as PNG bytes."""
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=dpi)
+    with _DRAWING:
+        fig.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 

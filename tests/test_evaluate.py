@@ -191,7 +191,7 @@ def test_accuracy_counts_every_test_image_once_in_evaluation_mode():
     x = answers.to(torch.uint8)[:, None, None].expand(-1, 4, 4)
     data = from_arrays(x, labels, x, labels, mean=(0.0,), std=(1.0,))
     net = Scripted().train()
-    assert accuracy_on_test_images(net, data) == 70.0
+    assert accuracy_on_test_images(net, data, lambda: None) == 70.0
     assert sum(net.sizes) == 230
     assert not any(net.modes)
     assert net.training

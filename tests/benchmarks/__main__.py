@@ -16,7 +16,7 @@ import torch
 
 from mdckit import files
 from mdckit.machine import pick_device, versions
-from tests.benchmarks import condensing, evaluating
+from tests.benchmarks import condensing, evaluating, stopping
 
 ROWS: dict[str, Callable] = {
     "paper": partial(condensing.inner_iteration, "paper", 1.3),
@@ -28,6 +28,8 @@ ROWS: dict[str, Callable] = {
     "classes": condensing.many_classes,
     "prefixes": evaluating.prefixes,
     "decoding": evaluating.decoding,
+    "stop_demo": partial(stopping.stop, "demo"),
+    "stop_paper": partial(stopping.stop, "paper"),
 }
 
 

@@ -52,7 +52,7 @@ def compare(name: str, asked: float, sides: Mapping[str, Callable], repeats: int
             seconds[side].append(taken)
             peaks[side].append(peak)
     each = {side: values[1:] for side, values in seconds.items()}
-    return _row(name, asked, each, {side: max(values[1:]) for side, values in peaks.items()})
+    return row(name, asked, each, {side: max(values[1:]) for side, values in peaks.items()})
 
 
 def total(name: str, asked: float, parts: Sequence[Row]) -> Row:
@@ -61,10 +61,11 @@ def total(name: str, asked: float, parts: Sequence[Row]) -> Row:
     each = {
         side: [sum(times) for times in zip(*(part.each[side] for part in parts), strict=True)] for side in (slow, fast)
     }
-    return _row(name, asked, each, {side: max(part.peak[side] for part in parts) for side in each})
+    return row(name, asked, each, {side: max(part.peak[side] for part in parts) for side in each})
 
 
-def _row(name: str, asked: float, each: Mapping[str, list[float]], peak: dict[str, float]) -> Row:
+def row(name: str, asked: float, each: Mapping[str, list[float]], peak: dict[str, float]) -> Row:
+    """The row of times that were taken elsewhere: seconds of every repetition of the slow and of the fast side."""
     slow, fast = each
     ratios = tuple(a / b for a, b in zip(each[slow], each[fast], strict=True))
     return Row(

@@ -37,7 +37,7 @@ def lab(tmp_path_factory):
 
 @pytest.fixture
 def tab(browser, lab, request):
-    """A window with nothing open yet; a test that fails leaves failed_<test>.png and what the console said."""
+    """A window with nothing open yet; a test that fails leaves failed_<test>.png and .log: outputs and console."""
     name = folder_name(request.node.name)
     page = browser.new_context(viewport=WINDOW).new_page()
     said = []
@@ -47,7 +47,7 @@ def tab(browser, lab, request):
     yield tab
     if request.node.stash.get(FAILED, False):
         tab.screenshot(f"failed_{name}")
-        (SCREENSHOTS / f"failed_{name}.log").write_text("\n".join(said))
+        (SCREENSHOTS / f"failed_{name}.log").write_text("\n".join([tab.text(), "--- console", *said]))
     tab.close()
 
 
