@@ -59,7 +59,7 @@ def condense(
     >>> config = CondenseConfig.preset("digits", "quick", ipc=2, outer=1, inner=1, width=8)
     >>> with TemporaryDirectory() as folder:
     ...     run = condense(load("digits"), [baselines.mdc()], config, checkpoint=f"{folder}/run", headless=True)
-    finished: after outer loop 1 of 1; checkpoint .../run
+    finished after outer loop 1 of 1; checkpoint .../run
     """
     check_choice("headless", headless, (None, True, False))
     run = Run(
@@ -92,7 +92,7 @@ class View:
         self.bar = ipywidgets.IntProgress(
             max=total, layout={"width": "240px", "flex": "0 0 auto"}, tooltip="inner iterations done"
         )
-        self.text, self.message = _line(), _line()
+        self.text, self.spent, self.message = _line(), _line(), _line()
         names = [recipe.name for recipe in run.recipes]
         labels = [plots.style(name)["label"].split(" (")[0] for name in names]
         self.shown = ipywidgets.ToggleButtons(
@@ -119,6 +119,7 @@ class View:
             [
                 ipywidgets.HBox(list(self.buttons.values())),
                 ipywidgets.HBox([self.bar, self.text], layout={"align_items": "center"}),
+                self.spent,
                 self.message,
                 ipywidgets.Box([left, right], layout=side_by_side),
             ]
@@ -159,17 +160,17 @@ class View:
             state = self.run.state
             self.bar.value = self.run.moment.done
             self.bar.bar_style = {"finished": "success", "failed": "danger"}.get(state, "")
-            self.text.value = _status(self._words())
+            self.text.value, self.spent.value = _status(self._words()), html.escape(self._spent())
             for name, (_, _, _, states) in BUTTONS.items():
                 self.buttons[name].disabled = states is not None and state not in states
 
     def _words(self) -> str:
-        run, seconds = self.run, self.run.seconds | {"drawing": self.seconds}
-        parts = [run.words]
-        if run.state in ("running", "testing") and run.left is not None:
-            parts.append(f"{_clock(run.left)} left")
-        spent = ", ".join(f"{what} {_clock(taken)}" for what, taken in seconds.items() if taken >= 0.5)
-        return " · ".join([*parts, *[spent] * bool(spent)])
+        left = self.run.left if self.run.state in ("running", "testing") else None
+        return self.run.words + (f", {_clock(left)} left" if left is not None else "")
+
+    def _spent(self) -> str:
+        seconds = self.run.seconds | {"drawing": self.seconds}
+        return "time spent: " + ", ".join(f"{what} {_clock(taken)}" for what, taken in seconds.items())
 
     def _say(self, message: str) -> None:
         self.message.value = _status(message)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from . import plots
@@ -32,26 +31,30 @@ def losses(moment: Moment) -> Figure:
     means = {name: dict(enumerate(s.losses, start=1)) for name, s in moment.state.sets.items()}
     fig = plots.curves(means, "outer loop", "matching loss", size=(RIGHT, 2.2))
     (ax,) = fig.axes
+    for line in ax.lines:
+        line.set_markersize(4 if moment.state.outer <= FIRST_LOOPS else 2)
     for position, name in enumerate(means):
         points = [(at, float(loss[name])) for at, loss in moment.recent]
         look = plots.style(name, position) | {"label": None, "marker": "."}
         ax.plot(*zip(*points, strict=True), ls="none", ms=4, alpha=0.4, **look) if points else None
     ax.set_xlim(0, _horizon(moment))
     ax.set_ylim(bottom=0)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "ncols": len(means), "frameon": False}
+    if len(means) > 1:
+        ax.legend(**above)
     return fig
 
 
 def accuracies(moment: Moment, protocol: TrainConfig) -> Figure:
-    """The accuracy of every set by size, tested last; dotted, what it was at the first test."""
+    """The accuracy of every set by size, tested last; dotted, that of the first test."""
     rows = moment.accuracies
     latest = rows[rows["outer"] == rows["outer"].max()]
     said = f"test accuracy, %\n({protocol.epochs} epochs, {_count(len(protocol.seeds), 'seed')})"
     t = latest["outer"].iloc[0]
-    title = f"after outer loop {t}" if t else "real images, before the first outer loop"
+    first = rows[(rows["outer"] == rows["outer"].min()) & (rows["outer"] < t)]
+    title = _when(t) if first.empty else f"{_when(t)}; dotted: {_when(first['outer'].iloc[0])}"
     fig = plots.accuracy(latest, ylabel=said, size=(RIGHT, 2.5), title=title)
     (ax,) = fig.axes
-    first = rows[(rows["outer"] == rows["outer"].min()) & (rows["outer"] < t)]
     for position, (method, group) in enumerate(first.groupby("method", sort=False)):
         mean = group.groupby("ipc")["accuracy"].mean()
         ax.plot(mean.index, mean, lw=1.2, ls=":", color=plots.style(method, position)["color"])
@@ -81,6 +84,10 @@ def _horizon(moment: Moment) -> int:
     while loops < moment.state.outer + 1:
         loops *= 2
     return min(loops, moment.config.outer)
+
+
+def _when(t: int) -> str:
+    return f"after outer loop {t}" if t else "real images, before the first loop"
 
 
 def _count(number: int, what: str) -> str:

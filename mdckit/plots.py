@@ -219,10 +219,11 @@ def curves(
     fig, ax = _figure(size)
     for position, (name, values) in enumerate(lines.items()):
         look = style(name, position)
-        if isinstance(values, Mapping):
-            ax.plot(list(values), list(values.values()), lw=2, ms=5, **look)
-        else:
-            ax.plot(range(1, len(values) + 1), values, lw=2, **look | {"marker": None})
+        points = values if isinstance(values, Mapping) else dict(enumerate(values, start=1))
+        ax.plot(
+            list(points), list(points.values()), lw=2, ms=5, **look if points is values else look | {"marker": None}
+        )
+        if all(float(x).is_integer() for x in points):
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if name in (levels or {}):
             ax.axhline(levels[name], ls="--", lw=1.5, color=look["color"])

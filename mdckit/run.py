@@ -42,7 +42,7 @@ class Run(Controlled):
     ...     run.wait()
     True
     >>> run.words
-    'finished: after outer loop 1 of 1'
+    'finished after outer loop 1 of 1'
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Run(Controlled):
         """State and place in a line."""
         if self.state == "failed":
             return f"failed {self.moment.place}: {type(self.error).__name__}: {self.error}"
-        return f"{self.state}{':' * (self.state == 'finished')} {self.moment.place}"
+        return f"{self.state} {self.moment.place}"
 
     @property
     def left(self) -> float | None:

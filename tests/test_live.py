@@ -457,7 +457,7 @@ def test_buttons_do_what_they_say_and_only_what_is_possible(make):
     assert view.bar.value == 2
     view.buttons["resume"].click()
     finished(one)
-    assert "finished: after outer loop 3 of 3" in view.text.value
+    assert "finished after outer loop 3 of 3" in view.text.value
     assert possible() == ["save", "start_over"]
     assert all(button.tooltip for button in view.buttons.values())
 
@@ -542,6 +542,11 @@ def seen(grey, tiny, tmp_path_factory):
 def test_losses_are_means_of_loops_and_single_iterations(seen):
     (ax,) = live_plots.losses(seen).axes
     lines = [line.get_xydata().tolist() for line in ax.lines]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "MDC",
+        "class_wise",
+        "Baseline C (one condensation)",
+    ]
     means, dots = lines[:3], lines[3:]
     for s, of_loops, of_iterations in zip(seen.state.sets.values(), means, dots, strict=True):
         assert of_loops == [[t, loss] for t, loss in enumerate(s.losses, start=1)]
@@ -556,7 +561,7 @@ def test_accuracies_are_the_last_ones_over_dotted_first_ones(seen):
     for line, (t, name) in zip(ax.lines, [(t, recipe.name) for t in (3, 0) for recipe in RECIPES], strict=True):
         assert line.get_ydata().tolist() == pytest.approx(rows[t, name].tolist())
         assert line.get_linestyle() == ("-" if t else ":")
-    assert ax.get_title(loc="left") == "after outer loop 3"
+    assert ax.get_title(loc="left") == "after outer loop 3; dotted: real images, before the first loop"
     assert ax.get_ylabel() == "test accuracy, %\n(2 epochs, 2 seeds)"
 
 

@@ -138,7 +138,7 @@ def test_a_fresh_kernel_resumes_from_the_checkpoint_and_finishes(tab, live):
     assert 4 <= kept < 240
     tab.restart()
     live.begin()
-    tab.wait_for_text("finished: after outer loop 60 of 60", within=600)
+    tab.wait_for_text("finished after outer loop 60 of 60", within=600)
     assert int(tab.ask("run.iterations")) == 240 - kept
     same = "mdckit.condense(data, recipes, config, show_progress=False)['mdc'].images.equal(run.sets['mdc'].images)"
     assert tab.ask(same) == "True"  # as the unbroken run
