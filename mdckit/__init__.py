@@ -46,6 +46,8 @@ __all__ = [
     "estimate",
     "evaluate",
     "evaluate_many",
+    "explore",
+    "explore_pruning",
     "export",
     "from_arrays",
     "import_set",
@@ -66,3 +68,16 @@ __all__ = [
     "train_experts",
     "union",
 ]
+
+
+def __getattr__(name: str):
+    """The views, with matplotlib and ipywidgets, are loaded when the first is asked for: batch runs need none."""
+    if name == "explore":
+        from .explorer import explore
+
+        return explore
+    if name == "explore_pruning":
+        from .pruning_explorer import explore_pruning
+
+        return explore_pruning
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

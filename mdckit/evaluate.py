@@ -93,7 +93,7 @@ def evaluate_many(
     asked between batches, in several threads: once it is true, `parallel.Stopped` is raised.
     """
     for condensed in sets.values():
-        _check(condensed, data)
+        check_fits(condensed, data)
     data.check_colours(config.augment)
     chosen = pick_device(device)
     long_first = sorted(sets, key=lambda key: -sets[key].patches)
@@ -179,10 +179,11 @@ def test_accuracy(net: nn.Module, data: ImageData, check: Callable[[], None]) ->
     return 100 * right / len(data.y_test)
 
 
-def _check(condensed: CondensedSet, data: ImageData) -> None:
+def check_fits(condensed: CondensedSet, data: ImageData) -> None:
+    """Raise ValueError unless the set has as many classes as the data, and images of their shape."""
     shape = tuple(condensed.images.shape[2:])
     if shape != data.shape or len(condensed.classes) != len(data.classes):
         raise ValueError(
-            f"a set with {len(condensed.classes)} classes of images {shape} asked to be tested on {data.name}: "
+            f"a set with {len(condensed.classes)} classes of images {shape} given with {data.name}: "
             f"{len(data.classes)} classes of images {data.shape}"
         )

@@ -72,6 +72,7 @@ def accuracy(
     *,
     mark: int | None = None,
     gap: Mapping[str, tuple[str, str]] | None = None,
+    order: Sequence[str] = (),
     title: str = "",
     ylabel: str | None = None,
     size: tuple[float, float] = (7.0, 4.2),
@@ -79,12 +80,14 @@ def accuracy(
     """Test accuracy against images per class: mean over the seeds, shaded by their standard deviation (MDC Fig. 2c).
 
     `rows` are those of `results.accuracies` or `comparison.compare`; `mark` draws a vertical line at that size; `gap`
-    hatches what lies between two methods, as label -> (method, method).
+    hatches what lies between two methods, as label -> (method, method). Methods that have no colour of their own take
+    that of their place in `order`, by default the rows'.
     """
     fig, ax = _figure(size)
-    for position, (method, group) in enumerate(rows.groupby("method", sort=False)):
+    order = list(order) or list(rows["method"].unique())
+    for method, group in rows.groupby("method", sort=False):
         by_size = group.groupby("ipc")["accuracy"]
-        mean, std, look = by_size.mean(), by_size.std(ddof=0), style(method, position)
+        mean, std, look = by_size.mean(), by_size.std(ddof=0), style(method, order.index(method))
         ax.plot(mean.index, mean, lw=2, ms=6, **look)
         ax.fill_between(mean.index, mean - std, mean + std, color=look["color"], alpha=0.15, lw=0)
     for label, pair in (gap or {}).items():
@@ -93,14 +96,21 @@ def accuracy(
         ax.fill_between(one.index, one, other.reindex(one.index), label=label, **look)
     if mark is not None:
         ax.axvline(mark, color="0.3", lw=1, ls="--", zorder=0)
-    seeds, runs = rows["seed"].nunique(), rows["run"].nunique() if "run" in rows else 1
-    count = f"{runs} runs x {seeds}" if runs > 1 else f"{seeds}"
-    spread = f"test accuracy, % (mean ± std of {count} seed{'s' * (seeds > 1)})"
-    ax.set(xlabel="images per class", ylabel=ylabel or spread)
+    ax.set(xlabel="images per class", ylabel=ylabel or f"test accuracy, % (mean ± std of {seeds(rows)})")
     ax.set_title(title, loc="left")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
     return fig
+
+
+def seeds(rows: pd.DataFrame) -> str:
+    """How many numbers a mean is over, in words.
+
+    >>> seeds(pd.DataFrame({"run": [0, 0, 1, 1], "seed": [0, 1, 0, 1]}))
+    '2 runs x 2 seeds'
+    """
+    count, runs = rows["seed"].nunique(), rows["run"].nunique() if "run" in rows else 1
+    return f"{runs} runs x " * (runs > 1) + f"{count} seed{'s' * (count > 1)}"
 
 
 def tile(images: Tensor, keep: int | None = None, zoom: int = 1) -> np.ndarray:

@@ -54,7 +54,15 @@ def by_score(
 
 
 def _in_order(condensed: CondensedSet, ranked: Tensor, ipc: int, balanced: bool, how: Mapping) -> CondensedSet:
-    return _rule(condensed, ipc, balanced, lambda members, count: _first(ranked, members, count), how)
+    return condensed.select(first_ranked(condensed, ranked, ipc, balanced), balanced=balanced, **how)
+
+
+def first_ranked(condensed: CondensedSet, ranked: Tensor, ipc: int, balanced: bool) -> Tensor:
+    """Numbers of the patches that `by_score` keeps: the first of all patches `ranked` as `Score.ranked` does.
+
+    Errors as in `by_score` for a size that cannot be had.
+    """
+    return _chosen(condensed, ipc, balanced, lambda members, count: _first(ranked, members, count))
 
 
 def _first(ranked: Tensor, members: Tensor, count: int) -> Tensor:
@@ -181,19 +189,21 @@ def _cutoff(condensed: CondensedSet, ipc: int) -> float:
 def _rule(
     condensed: CondensedSet, ipc: int, balanced: bool, choose: Callable[[Tensor, int], Tensor], how: Mapping
 ) -> CondensedSet:
-    """Select with ``choose(patch numbers, how many)``: from each class if balanced, else once from all patches."""
+    return condensed.select(_chosen(condensed, ipc, balanced, choose), balanced=balanced, **how)
+
+
+def _chosen(condensed: CondensedSet, ipc: int, balanced: bool, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """What ``choose(patch numbers, how many)`` picks: from each class if balanced, else once from all patches."""
     check_size(condensed, ipc)
     if not balanced:
-        chosen = choose(torch.arange(condensed.patches), ipc * condensed.patches // condensed.ipc)
-        return condensed.select(chosen, balanced=False, **how)
+        return choose(torch.arange(condensed.patches), ipc * condensed.patches // condensed.ipc)
     count = ipc * condensed.factor**2
     for name, patches in zip(condensed.classes, condensed.patches_per_class, strict=True):
         if patches < count:
             raise ValueError(
                 f"{count} patches of every class asked, but class {name} has {patches}: select unbalanced or fewer"
             )
-    chosen = torch.cat([choose(members, count) for members in class_members(condensed.labels, len(condensed.classes))])
-    return condensed.select(chosen, balanced=True, **how)
+    return torch.cat([choose(members, count) for members in class_members(condensed.labels, len(condensed.classes))])
 
 
 def check_size(condensed: CondensedSet, ipc: int) -> None:

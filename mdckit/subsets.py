@@ -1,6 +1,6 @@
 """Which subset a set learns at which time: the most learnable subset (MLS) and what is frozen, as pure values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -86,3 +86,20 @@ class SubsetState:
     def trace(self) -> list[list[int]]:
         """[t, n] for every choice: n is the MLS from loop t + 1 on."""
         return [list(choice) for choice in self.choices]
+
+
+def histories(info: Mapping) -> tuple[SubsetState, ...]:
+    """The subsets that a condensed set's `info` tells of: one history, or one per class if class-wise, or none.
+
+    Where the recipe or the period is not known, nothing counts as frozen.
+
+    >>> info = {"mls_trace": [[1, 1], [2, 3]], "recipe": {"freeze": "paper"}, "config": {"period": 1}}
+    >>> [history.mls(3) for history in histories(info)]
+    [3]
+    """
+    traces = info.get("mls_trace") or []
+    class_wise = all(isinstance(choice, Sequence) for trace in traces for choice in trace)
+    period, freeze = info.get("config", {}).get("period"), info.get("recipe", {}).get("freeze")
+    known = {"period": period, "freeze": freeze} if period and freeze else {"period": 1, "freeze": "none"}
+    choices = [tuple(map(tuple, trace)) for trace in (traces if class_wise else [traces] if traces else [])]
+    return tuple(SubsetState(choices=of_class, **known) for of_class in choices)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import mdckit
-from mdckit import CondensedSet, TrainConfig, comparison, pruning_plots, shipped, widgets
-from mdckit.shipped import FOLDER
+from mdckit import CondensedSet, TrainConfig, comparison, pruning_plots, shipped
+from mdckit.shipped import FOLDER, measured
 
 SHORT = TrainConfig.preset("digits", "quick", epochs=10, evaluations=1, seeds=(0, 1), width=4)
 LBPE = {"epochs": 6, "top": 2}
@@ -123,6 +123,16 @@ def test_shipped_sets_are_small_and_say_how_they_were_made(name):
 def test_an_unknown_shipped_set_names_those_there_are():
     with pytest.raises(ValueError, match="no file and no shipped set svhn_mdc: there are cifar10_baseline_c, "):
         shipped("svhn", "mdc")
+    with pytest.raises(ValueError, match="no accuracies of shipped sets of svhn: there are those of "):
+        measured("svhn")
+
+
+def test_accuracies_of_shipped_sets_are_those_of_an_evaluation():
+    found, protocol = measured("mnist5k"), TrainConfig.preset("mnist5k", "quick", seeds=(0,))
+    assert list(found["accuracy"]) == ["baseline_c", "mdc"]
+    assert all(list(sizes) == [str(n) for n in range(1, 11)] for sizes in found["accuracy"].values())
+    again = mdckit.evaluate(shipped("mnist5k", "mdc").take(1), mdckit.load("mnist5k"), protocol)
+    assert again.mean == pytest.approx(found["accuracy"]["mdc"]["1"][0], abs=2)  # machines round differently
 
 
 @pytest.mark.parametrize("factor", [1, 2])
@@ -153,28 +163,3 @@ def test_class_counts_and_sorted_scores_draw_every_class(condensed, logs):
     assert sum(ax.get_visible() for ax in few) == 7
     heights = axes[0].lines[0].get_ydata()
     assert list(heights) == sorted(errors[-1, :3].tolist())
-
-
-def test_the_explorer_redraws_what_is_chosen(condensed, logs):
-    explorer = widgets.pruning_explorer(condensed, logs[0], LBPE)
-    size, score, balanced, keep, text, picture = explorer.children
-    assert text.value == "10 of 30 patches kept, 1 to 1 of a class"
-    first = picture.value
-    size.value, balanced.value, keep.value, score.value = 2, False, "hard", "aum"
-    assert text.value.startswith("20 of 30 patches kept")
-    assert picture.value != first
-
-
-def test_the_explorer_says_what_cannot_be_had(condensed, logs):
-    uneven = condensed.select(torch.arange(29))
-    log = mdckit.record_dynamics(uneven, SHORT, show_progress=False)
-    size, _, balanced, _, text, picture = widgets.pruning_explorer(uneven, log, LBPE).children
-    assert text.value == "10 of 29 patches kept, 1 to 1 of a class"
-    size.value = 3
-    assert text.value == "3 patches of every class asked, but class 9 has 2: select unbalanced or fewer"
-    whole = picture.value
-    balanced.value = False
-    assert text.value.startswith("29 of 29 patches kept")
-    assert picture.value != whole
-    short = widgets.pruning_explorer(condensed, logs[0])
-    assert short.children[-2].value == "the first 100 epochs asked of dynamics with 10: record more or ask fewer"

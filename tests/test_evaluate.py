@@ -237,9 +237,7 @@ def test_every_size_is_evaluated(digits):
 
 def test_a_set_of_other_classes_is_named(digits):
     five = CondensedSet(digits.first_images(1)[:5], 1, digits.mean, digits.std, digits.classes[:5])
-    message = (
-        r"a set with 5 classes of images \(1, 8, 8\) asked to be tested on digits: 10 classes of images \(1, 8, 8\)"
-    )
+    message = r"a set with 5 classes of images \(1, 8, 8\) given with digits: 10 classes of images \(1, 8, 8\)"
     with pytest.raises(ValueError, match=message):
         evaluate(five, digits, SHORT)
 
@@ -247,7 +245,7 @@ def test_a_set_of_other_classes_is_named(digits):
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 9, 9)])
 def test_a_set_of_other_images_is_named(digits, shape):
     other = CondensedSet(torch.rand(10, 1, *shape), 1, (0.5,) * shape[0], (0.5,) * shape[0], digits.classes)
-    message = rf"images \({', '.join(map(str, shape))}\) asked to be tested on digits"
+    message = rf"images \({', '.join(map(str, shape))}\) given with digits"
     with pytest.raises(ValueError, match=message):
         evaluate(other, digits, SHORT)
 
@@ -255,7 +253,7 @@ def test_a_set_of_other_images_is_named(digits, shape):
 def test_no_size_is_evaluated_where_one_does_not_fit(monkeypatch, digits):
     monkeypatch.setattr(evaluation, "accuracy_curve", None)
     other = CondensedSet(torch.rand(10, 2, 3, 8, 8), 1, (0.5,) * 3, (0.5,) * 3, digits.classes)
-    with pytest.raises(ValueError, match="asked to be tested on digits"):
+    with pytest.raises(ValueError, match="given with digits"):
         evaluate_many({1: real(digits, 1), 2: other}, digits, SHORT, show_progress=False)
 
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import ReleasedSubsets
 
+from mdckit import subsets
 from mdckit.subsets import SubsetState
 
 
@@ -147,3 +148,16 @@ def test_any_history_follows_the_released_state_machine(history):
             machine.end(t, distances)
     for later in range(t, t + 3 * period):  # what was chosen earlier stays true of later loops
         assert (state.mls(later), state.frozen(later)) == machine.begin(later)
+
+
+def test_histories_are_read_back_from_a_sets_info():
+    state = SubsetState(period=2, freeze="paper").observe(1, [9.0, 5.0, 3.0]).observe(2, [8.5, 3.0, 2.0])
+    info = {"mls_trace": state.trace, "recipe": {"freeze": "paper"}, "config": {"period": 2}}
+    (found,) = subsets.histories(info)
+    assert all((found.mls(t), found.frozen(t)) == (state.mls(t), state.frozen(t)) for t in range(1, 6))
+    by_class = subsets.histories(info | {"mls_trace": [state.trace, [[1, 1]]]})
+    assert [history.mls(3) for history in by_class] == [2, 1]
+    assert [history.mls(9) for history in subsets.histories({"mls_trace": [[], []]})] == [None, None]
+    assert subsets.histories({}) == subsets.histories({"mls_trace": []}) == ()
+    (unknown,) = subsets.histories({"mls_trace": [[1, 1], [2, 3]]})
+    assert (unknown.mls(9), unknown.frozen(9)) == (3, 0)

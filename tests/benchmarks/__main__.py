@@ -16,7 +16,7 @@ import torch
 
 from mdckit import files
 from mdckit.machine import pick_device, versions
-from tests.benchmarks import condensing, evaluating, stopping
+from tests.benchmarks import condensing, evaluating, exploring, stopping
 
 ROWS: dict[str, Callable] = {
     "paper": partial(condensing.inner_iteration, "paper", 1.3),
@@ -30,6 +30,8 @@ ROWS: dict[str, Callable] = {
     "decoding": evaluating.decoding,
     "stop_demo": partial(stopping.stop, "demo"),
     "stop_paper": partial(stopping.stop, "paper"),
+    "explorer": partial(exploring.key_press, 10),
+    "explorer_100": partial(exploring.key_press, 100),
 }
 
 
