@@ -1,4 +1,4 @@
-# make demo | yoco | test | lab | cifar10 | bench | notebooks: each sets up .venv first.
+# make demo | yoco | test | lab | assignments | cifar10 | bench | notebooks: each sets up .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ RUN := $(BIN)/python -m mdckit.notebooks run
 export MALLOC_MMAP_THRESHOLD_ = 1073741824
 export MALLOC_TRIM_THRESHOLD_ = 2147483647
 
-.PHONY: setup demo yoco test lab cifar10 bench notebooks clean
+.PHONY: setup demo yoco test lab assignments cifar10 bench notebooks clean
 
 setup: $(VENV)/.ready
 
@@ -30,12 +30,17 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --durations 10
-	mkdir -p results
+	@cat results/grading/*.md
 	$(BIN)/nbstripout -t notebooks/02_gradient_matching.ipynb > results/nbval.ipynb
 	$(BIN)/python -m pytest -o addopts= --nbval-lax --nbval-current-env results/nbval.ipynb
 
 lab: setup
 	$(BIN)/jupyter lab notebooks/00_tour.ipynb
+
+# the student versions of notebooks/assignments, into course/release (or the folder MDCKIT_COURSE)
+assignments: setup
+	cd notebooks/assignments && for source in a*/; do \
+		$(abspath $(BIN))/nbgrader generate_assignment $${source%/} --create --force || exit 1; done
 
 # CIFAR-10 as files of torchvision or as an image folder, under MDCKIT_DATA (see README)
 cifar10: setup
