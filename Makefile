@@ -24,7 +24,7 @@ demo: setup
 
 yoco: setup
 	$(RUN) notebooks/21_resize.ipynb results/yoco/21_resize.ipynb -p results results/yoco
-	@$(BIN)/python -m mdckit.comparison results/yoco/result.json
+	@$(BIN)/python -m mdckit.pruning.comparison results/yoco/result.json
 
 test: setup
 	$(BIN)/ruff check .

@@ -1,22 +1,25 @@
 """mdckit: teach, explore and use multi-size dataset condensation (MDC) and the resizing of condensed sets (YOCO)."""
 
-from . import baselines, export, robustness, rounding, scores, slimmable
+from . import baselines, robustness
 from .baselines import Recipe, prefixes
 from .condense import Step, condense, condense_steps, condensed_sets, start
 from .condensed import CondensedSet, union
+from .condensers import slimmable
+from .condensers.experts import ExpertConfig, load_experts, train_experts
+from .condensers.kip import KIPConfig, condense_kip
+from .condensers.mtt import MTTConfig, condense_mtt
 from .config import CondenseConfig, TrainConfig
 from .cost import Estimate, estimate
 from .data import ImageData, from_arrays
-from .dynamics import Dynamics, record_dynamics
 from .evaluate import Result, evaluate, evaluate_many
-from .experts import ExpertConfig, load_experts, train_experts
-from .export import load_set
-from .imports import import_set
-from .kip import KIPConfig, condense_kip
 from .machine import pick_device
-from .mtt import MTTConfig, condense_mtt
-from .scores import Score
-from .selection import at_random, by_score, ccs, resize, ssp
+from .pruning import scores
+from .pruning.dynamics import Dynamics, record_dynamics
+from .pruning.scores import Score
+from .pruning.selection import at_random, by_score, ccs, resize, ssp
+from .sharing import export, rounding
+from .sharing.export import load_set
+from .sharing.imports import import_set
 from .shipped import shipped
 from .sources import load
 
@@ -73,11 +76,11 @@ __all__ = [
 def __getattr__(name: str):
     """The views, with matplotlib and ipywidgets, are loaded when the first is asked for: batch runs need none."""
     if name == "explore":
-        from .explorer import explore
+        from .interactive.explorer import explore
 
         return explore
     if name == "explore_pruning":
-        from .pruning_explorer import explore_pruning
+        from .interactive.pruning_explorer import explore_pruning
 
         return explore_pruning
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

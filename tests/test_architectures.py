@@ -12,9 +12,9 @@ from mdckit.architectures import OTHERS, densenet, resnet10, resnet10_ap, resnet
 from mdckit.condense import condense, start
 from mdckit.condensed import CondensedSet
 from mdckit.config import NETWORKS, CondenseConfig, TrainConfig
-from mdckit.dynamics import record_dynamics
 from mdckit.evaluate import evaluate
 from mdckit.networks import fresh_network
+from mdckit.pruning.dynamics import record_dynamics
 
 EVERY = pytest.mark.parametrize("name", [name for name in NETWORKS if name != "convnet"])
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import mdckit
-from mdckit import CondensedSet, TrainConfig, comparison, pruning_plots, shipped
+from mdckit import CondensedSet, TrainConfig, shipped
+from mdckit.pruning import comparison, pruning_plots
 from mdckit.shipped import FOLDER, measured
 
 SHORT = TrainConfig.preset("digits", "quick", epochs=10, evaluations=1, seeds=(0, 1), width=4)

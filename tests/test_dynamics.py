@@ -7,10 +7,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from mdckit import CondensedSet, augment, dynamics, files, training
+from mdckit import CondensedSet, augment, files, training
 from mdckit.config import TrainConfig
-from mdckit.dynamics import Dynamics, record_dynamics
 from mdckit.networks import fresh_convnet, fresh_network
+from mdckit.pruning import dynamics
+from mdckit.pruning.dynamics import Dynamics, record_dynamics
 
 CONFIG = TrainConfig(epochs=3, batch=7, lr=0.05, augment="color_crop", cutmix=0.5, evaluations=1, width=4, depth=1)
 PLAIN = CONFIG.replace(augment="", cutmix=0.0)

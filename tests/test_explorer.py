@@ -13,8 +13,9 @@ from PIL import Image
 from screens import dimmed, outlined, pixels, said, seen, tree, words
 
 import mdckit
-from mdckit import CondensedSet, explored, from_arrays, mosaic, plots, results
-from mdckit.explorer import ALL, NOTHING
+from mdckit import CondensedSet, from_arrays, plots, results
+from mdckit.interactive import explored, mosaic
+from mdckit.interactive.explorer import ALL, NOTHING
 
 RECORD = {
     "seeds": [0, 1],

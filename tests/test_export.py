@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from mdckit import CondensedSet, TrainConfig, evaluate, export, import_set, load, load_set, rounding
-from mdckit.class_names import class_folders
 from mdckit.data import normalize
 from mdckit.networks import fresh_network
+from mdckit.sharing.class_names import class_folders
 
 NASTY = ("../x", "a/b", "a\\b", "", ".", "..", "\n|\x00", "鹿", "été", "x" * 300, "con", "cat", "cat", "cat ")
 INFO = {"recipe": {"name": "mdc"}, "mls_trace": [[1, 1], [5, 2]], "versions": {"torch": "2"}, "losses": [0.5] * 99}

@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mdckit import CondensedSet, imports, sources
-from mdckit.imports import import_set
+from mdckit import CondensedSet, sources
+from mdckit.sharing import imports
+from mdckit.sharing.imports import import_set
 
 CIFAR, MNIST = sources.CIFAR_STATISTICS, sources.MNIST_STATISTICS
 DC_CIFAR100 = {"mean": (0.5071, 0.4866, 0.4409), "std": (0.2673, 0.2564, 0.2762)}

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from mdckit import CondensedSet, kip
+from mdckit import CondensedSet
+from mdckit.condensers import kip
+from mdckit.condensers.kip import KIPConfig, condense_kip, feature_kernel, kernel_regression, ntk
 from mdckit.config import CondenseConfig
 from mdckit.data import normalize, to_float
-from mdckit.kip import KIPConfig, condense_kip, feature_kernel, kernel_regression, ntk
 from mdckit.networks import fresh_convnet
 from mdckit.sources import load
 

@@ -15,24 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from mdckit import (
-    CondenseConfig,
-    CondensedSet,
-    TrainConfig,
-    baselines,
-    condense,
-    files,
-    live,
-    live_plots,
-    load,
-    plots,
-    run,
-    start,
-)
+from mdckit import CondenseConfig, CondensedSet, TrainConfig, baselines, condense, files, load, plots, start
 from mdckit.checkpoint import RunState, SetState
-from mdckit.control import Controlled
-from mdckit.moment import Moment, still
-from mdckit.run import Run
+from mdckit.interactive import live, live_plots, run
+from mdckit.interactive.control import Controlled
+from mdckit.interactive.moment import Moment, still
+from mdckit.interactive.run import Run
 from mdckit.streams import RealImages
 
 RECIPES = [baselines.mdc(), baselines.mdc(name="class_wise", class_wise=True), baselines.baseline_c()]
@@ -159,7 +147,7 @@ def test_a_paused_run_keeps_still_and_goes_on_bit_for_bit(make, whole):
 LEAVING = """
 import mdckit
 from mdckit import baselines
-from mdckit.run import Run
+from mdckit.interactive.run import Run
 
 config = mdckit.CondenseConfig.preset("digits", "quick", ipc=2, outer=1000, inner=2, period=1, width=8)
 running, paused = (

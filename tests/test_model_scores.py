@@ -7,8 +7,9 @@ import reference_scores as reference
 import torch
 from test_scores import equals
 
-from mdckit import CondensedSet, model_scores
+from mdckit import CondensedSet
 from mdckit.config import TrainConfig
+from mdckit.pruning import model_scores
 
 CONFIG = TrainConfig(epochs=3, batch=4, lr=0.1, augment="color", evaluations=1, width=3, depth=1)
 

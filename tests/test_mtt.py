@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mdckit import CondensedSet, augment, experts, files, mtt
+from mdckit import CondensedSet, augment, files
+from mdckit.condensers import experts, mtt
+from mdckit.condensers.experts import ExpertConfig, load_experts, train_experts
+from mdckit.condensers.mtt import MTTConfig, condense_mtt, trajectory_distance, unroll
 from mdckit.config import CondenseConfig
 from mdckit.data import from_arrays, normalize, to_float
-from mdckit.experts import ExpertConfig, load_experts, train_experts
-from mdckit.mtt import MTTConfig, condense_mtt, trajectory_distance, unroll
 from mdckit.networks import fresh_network
 from mdckit.sources import load
 

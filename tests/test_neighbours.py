@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mdckit import from_arrays, neighbours
-from mdckit.neighbours import nearest_real
+from mdckit import from_arrays
+from mdckit.interactive import neighbours
+from mdckit.interactive.neighbours import nearest_real
 
 
 @pytest.fixture(scope="module")

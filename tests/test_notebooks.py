@@ -19,7 +19,9 @@ import yaml
 from PIL import Image
 from records import RESIZED, RUN
 
-from mdckit import CondenseConfig, CondensedSet, TrainConfig, baselines, comparison, files, notebooks, printed, shipped
+from mdckit import CondenseConfig, CondensedSet, TrainConfig, baselines, files, notebooks, shipped
+from mdckit.papers import printed
+from mdckit.pruning import comparison
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 ALL = sorted(FOLDER.glob("*.ipynb"))

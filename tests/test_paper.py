@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from records import RESIZED, RUN, SIZES, constant, resize_record, run_record
 
-from mdckit import CondenseConfig, TrainConfig, paper, paper_plots, printed, side_by_side
+from mdckit import CondenseConfig, TrainConfig
+from mdckit.papers import paper, paper_plots, printed, side_by_side
 
 TABLES = [(name, number) for name, numbers in printed.PAPERS.items() for number in numbers]
 

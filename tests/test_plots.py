@@ -11,8 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mdckit import CondenseConfig, CondensedSet, TrainConfig, paper_plots, plots, pruning_plots, results, widgets
+from mdckit import CondenseConfig, CondensedSet, TrainConfig, plots, results
 from mdckit.evaluate import Result
+from mdckit.interactive import widgets
+from mdckit.papers import paper_plots
+from mdckit.pruning import pruning_plots
 
 RECORD = {
     "dataset": "digits",

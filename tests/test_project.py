@@ -20,8 +20,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 ENVIRONMENTS = {"environment.yml": {}, "binder/environment.yml": {"torch": "pytorch-cpu"}}
-OPTIONAL = {"export": {"datasets"}}  # module -> what it imports from an extra
-MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted((ROOT / "mdckit").glob("*.py"))}
+OPTIONAL = {"sharing.export": {"datasets"}}  # module -> what it imports from an extra
+SOURCES = {path.relative_to(ROOT / "mdckit"): path.read_text() for path in sorted((ROOT / "mdckit").rglob("*.py"))}
+MODULES = {".".join(path.with_suffix("").parts): ast.parse(text) for path, text in SOURCES.items()}
+FOLDERS = {str(path.parent) for path in SOURCES} - {"."}
 
 
 def requirements(lines):
@@ -104,12 +106,14 @@ def test_the_licence_is_the_declared_one():
 # -- the package
 
 
-def own_imports(tree):
-    """Modules of the package that a module imports, anywhere in it."""
+def own_imports(name):
+    """Modules of the package that a module imports, anywhere in it: "config", "pruning.scores"."""
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(MODULES[name]):
         if isinstance(node, ast.ImportFrom) and node.level:
-            found |= {node.module} if node.module else {alias.name for alias in node.names}
+            folder = name.split(".")[: -node.level]
+            path = [*folder, *filter(None, [node.module])]
+            found |= {".".join([*path, alias.name]) for alias in node.names} & set(MODULES) or {".".join(path)}
         elif isinstance(node, ast.ImportFrom | ast.Import):
             names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             assert not any(name.split(".")[0] == "mdckit" for name in names), "imports inside the package are relative"
@@ -127,30 +131,28 @@ def foreign_imports(tree):
     return names
 
 
+IMPORTS = {name: own_imports(name) for name in MODULES if name != "__init__"}
+
+
 def test_imports_run_downwards():
-    graph = {name: own_imports(tree) for name, tree in MODULES.items() if name != "__init__"}
-    assert set().union(*graph.values()) <= set(graph)
-    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
-    assert graph["presets"] == graph["methods"] == graph["checks"] == graph["rng"] == graph["files"] == set()
-    assert graph["config"] == {"checks", "methods", "presets"}
+    assert set().union(*IMPORTS.values()) <= set(IMPORTS)
+    graphlib.TopologicalSorter(IMPORTS).prepare()  # raises CycleError
+    lowest = {name for name in ("presets", "methods", "checks", "rng", "files") if not IMPORTS[name]}
+    assert lowest == {"presets", "methods", "checks", "rng", "files"}
+    assert IMPORTS["config"] == {"checks", "methods", "presets"}
+
+
+def test_folders_stand_on_the_core_and_only_what_is_interactive_on_another_folder():
+    for name, imported in IMPORTS.items():
+        here = name.rpartition(".")[0]
+        others = {of for module in imported if (of := module.rpartition(".")[0])} - {here}
+        assert others <= ({"pruning"} if here == "interactive" else set()), name
 
 
 def test_nobody_imports_the_views():
-    figures = {"plots", "pruning_plots", "paper_plots", "live_plots"}
-    widgets = {
-        "panels",
-        "mosaic",
-        "class_filter",
-        "explored",
-        "explorer_charts",
-        "explorer",
-        "pruning_explorer",
-        "widgets",
-        "live",
-    }
-    users = {name: own_imports(tree) & (figures | widgets) for name, tree in MODULES.items()}
-    assert {name for name, used in users.items() if used} - figures - widgets == {"__init__"}  # which loads them late
-    assert not any(users[name] & widgets for name in figures)
+    figures = {"plots", "pruning.pruning_plots", "papers.paper_plots"}
+    users = {name for name, imported in IMPORTS.items() if imported & figures and not name.startswith("interactive.")}
+    assert users - figures == set()
 
 
 def test_every_imported_package_is_a_declared_dependency():
@@ -169,8 +171,7 @@ def test_packages_of_an_extra_are_imported_only_where_they_are_used():
 
 
 def test_only_one_module_knows_the_names_of_devices():
-    mentions = {p.name for p in (ROOT / "mdckit").glob("*.py") if "cuda" in p.read_text().lower()}
-    assert mentions == {"machine.py"}
+    assert [str(path) for path, text in SOURCES.items() if "cuda" in text.lower()] == ["machine.py"]
 
 
 def public(body, prefix):
@@ -187,6 +188,11 @@ def test_everything_public_has_a_docstring():
     assert len(nodes) > 50
     assert [name for name, node in nodes if not ast.get_docstring(node) and not name.endswith(".forward")] == []
     assert [name for name, tree in MODULES.items() if not ast.get_docstring(tree)] == []
+
+
+def test_every_folder_is_installed():
+    text = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert set(text["tool"]["setuptools"]["packages"]) == {"mdckit", *(f"mdckit.{folder}" for folder in FOLDERS)}
 
 
 def test_the_public_names_are_listed_and_there():

@@ -8,8 +8,10 @@ import torch
 from screens import dimmed, filled, outlined, said, tree, words
 
 import mdckit
-from mdckit import CondensedSet, TrainConfig, mosaic, scores, selection
-from mdckit.pruning_explorer import KEPT, score_edges
+from mdckit import CondensedSet, TrainConfig, scores
+from mdckit.interactive import mosaic
+from mdckit.interactive.pruning_explorer import KEPT, score_edges
+from mdckit.pruning import selection
 
 SHORT = TrainConfig(epochs=8, width=4, depth=1)
 LBPE = {"epochs": 6, "top": 2}

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdckit import scores
-from mdckit.dynamics import Dynamics
-from mdckit.scores import Score
+from mdckit.pruning.dynamics import Dynamics
+from mdckit.pruning.scores import Score
 
 EPOCHS, PATCHES, CLASSES = 6, 9, 3  # in a class of two, the patches are equally far from the mean: a tie
 

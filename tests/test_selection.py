@@ -8,10 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdckit import CondensedSet, scores, selection
-from mdckit.dynamics import Dynamics
-from mdckit.scores import Score
-from mdckit.selection import at_random, by_score, ccs, resize, ssp
+from mdckit import CondensedSet, scores
+from mdckit.pruning import selection
+from mdckit.pruning.dynamics import Dynamics
+from mdckit.pruning.scores import Score
+from mdckit.pruning.selection import at_random, by_score, ccs, resize, ssp
 
 SIZES = pytest.mark.parametrize(("side", "factor"), [(8, 1), (8, 2), (28, 2)])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from mdckit import baselines
-from mdckit.run import Run
+from mdckit.interactive.run import Run
 from tests.benchmarks.condensing import SHAPES, random_data
 from tests.benchmarks.measure import Row, measured, row
 

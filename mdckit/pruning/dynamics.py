@@ -1,0 +1,141 @@
+"""Training dynamics: what a network says about every patch of a condensed set while it trains on it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from .. import files
+from ..condensed import CondensedSet
+from ..config import TrainConfig
+from ..machine import pick_device, versions
+from ..networks import fresh_network
+from ..progress import progress
+from ..training import train_epochs
+
+MOST_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True, eq=False)
+class Dynamics:
+    """The log of one training run on a set of P patches over E epochs (YOCO section 4.1, Algorithm 1).
+
+    The epochs log the training passes themselves, so a patch is seen augmented and perhaps mixed with another, but
+    judged by its own label. `final` and `features` are those of the trained network, patches as they are.
+    """
+
+    probabilities: Tensor  # (E, P, K) float16, softmax outputs
+    correct: Tensor  # (E, P) bool
+    labels: Tensor  # (P,)
+    final: Tensor  # (P, K) float32, softmax outputs after the last epoch
+    features: Tensor  # (P, D) float32, the flattened last feature maps after the last epoch
+    digest: str  # of the set
+    info: Mapping = field(default_factory=dict, repr=False)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs recorded, E."""
+        return len(self.probabilities)
+
+    @property
+    def accuracy(self) -> Tensor:
+        """Training accuracy of every epoch in percent, (E,)."""
+        return 100 * self.correct.double().mean(1)
+
+    def check(self, condensed: CondensedSet) -> None:
+        """Raise ValueError unless this is the log of just this set."""
+        if self.digest != condensed.digest:
+            raise ValueError(
+                f"these training dynamics are of another set ({len(self.labels)} patches, content {self.digest[:8]}) "
+                f"than the one given ({condensed.patches} patches, content {condensed.digest[:8]}): record them anew"
+            )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the log as one safetensors file, atomically; raises OSError naming the path."""
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        return files.save_tensors(path, tensors, {**self.info, "kind": "training dynamics", "digest": self.digest})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a log written by `save`; raises FileNotFoundError, or ValueError for a damaged or foreign file."""
+        tensors, info = files.load_tensors(path, "training dynamics")
+        del info["kind"]
+        if set(tensors) != set(_TENSORS) or not isinstance(info.get("digest"), str):
+            raise ValueError(f"{path} holds {', '.join(sorted(tensors))}: expected {', '.join(_TENSORS)} and a digest")
+        if not _fit(**tensors):
+            raise ValueError(f"{path} holds training dynamics whose tensors do not fit each other: record them anew")
+        return cls(**tensors, digest=info.pop("digest"), info=info)
+
+
+_TENSORS = {  # name -> what it holds
+    "probabilities": torch.float16,
+    "correct": torch.bool,
+    "labels": torch.int64,
+    "final": torch.float32,
+    "features": torch.float32,
+}
+
+
+def _fit(probabilities: Tensor, correct: Tensor, labels: Tensor, final: Tensor, features: Tensor) -> bool:
+    found = [tensor.dtype for tensor in (probabilities, correct, labels, final, features)]
+    if found != list(_TENSORS.values()) or probabilities.ndim != 3 or 0 in probabilities.shape:
+        return False
+    epochs, patches, classes = probabilities.shape
+    return (
+        correct.shape == (epochs, patches)
+        and labels.shape == (patches,)
+        and 0 <= int(labels.min()) <= int(labels.max()) < classes
+        and final.shape == (patches, classes)
+        and features.ndim == 2
+        and len(features) == patches
+    )
+
+
+def record_dynamics(
+    condensed: CondensedSet,
+    config: TrainConfig,
+    seed: int = 0,
+    *,
+    device: str | None = None,
+    show_progress: bool = True,
+) -> Dynamics:
+    """Train one network on the decoded set for ``config.epochs`` epochs and log what it says about every patch.
+
+    The log of the epochs is allocated once, E P (2 K + 1) bytes. The same seed gives the same log. Raises ValueError,
+    before any work, where that is more than 4 GiB.
+
+    >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> record_dynamics(s, TrainConfig(epochs=4, width=4, depth=1), show_progress=False).probabilities.shape
+    torch.Size([4, 6, 2])
+    """
+    classes = len(condensed.classes)
+    shape = (config.epochs, condensed.patches, classes)
+    if shape[0] * shape[1] * (2 * classes + 1) > MOST_BYTES:
+        raise ValueError(
+            f"a log of {shape[0]} epochs x {shape[1]} patches x {classes} classes takes more than 4 GiB: "
+            "ask for fewer epochs"
+        )
+    chosen = pick_device(device)
+    images, labels = condensed.tensors(chosen)
+    net = fresh_network(tuple(images.shape[1:]), classes, config, seed, "dynamics", device=chosen)
+    probabilities, correct = torch.empty(shape, dtype=torch.float16), torch.empty(shape[:2], dtype=torch.bool)
+    epochs = train_epochs(net, images, labels, config, seed, "dynamics")
+    for e, logits in enumerate(progress(epochs, "recording dynamics", config.epochs, show=show_progress)):
+        probabilities[e] = logits.softmax(1)
+        correct[e] = logits.argmax(1) == labels
+    features, final = trained_outputs(net, images)
+    info = {"config": asdict(config), "seed": seed, "versions": versions()}
+    return Dynamics(probabilities, correct, condensed.labels, final, features, condensed.digest, info)
+
+
+@torch.no_grad()
+def trained_outputs(net: torch.nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (P, D) and softmax outputs (P, K) of normalised images as they are, on the CPU."""
+    net.eval()
+    features = torch.cat([net.embed(batch).cpu() for batch in images.split(256)])
+    logits = net.classify(features.to(images.device)).cpu()
+    net.train()
+    return features.flatten(1), logits.softmax(1)

@@ -1,0 +1,1 @@
+"""Condensed sets from and for other programs."""
