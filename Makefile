@@ -20,11 +20,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 demo: setup
 	$(RUN) notebooks/00_tour.ipynb results/demo/00_tour.ipynb -p results results/demo
-	@$(BIN)/python -m mdckit.results results/demo/result.json
+	@$(BIN)/python -m mdckit results/demo/result.json
 
 yoco: setup
 	$(RUN) notebooks/21_resize.ipynb results/yoco/21_resize.ipynb -p results results/yoco
-	@$(BIN)/python -m mdckit.pruning.comparison results/yoco/result.json
+	@$(BIN)/python -m mdckit results/yoco/result.json
 
 test: setup
 	$(BIN)/ruff check .
@@ -46,7 +46,7 @@ assignments: setup
 cifar10: setup
 	$(RUN) notebooks/20_run.ipynb results/cifar10/20_run.ipynb \
 		-f notebooks/params/cifar10_quick.yaml -p results results/cifar10
-	@$(BIN)/python -m mdckit.results results/cifar10/result.json
+	@$(BIN)/python -m mdckit results/cifar10/result.json
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks

@@ -1,10 +1,6 @@
-"""What a run found, as one plain record: saved as JSON, shown as a table.
-
-python -m mdckit.results results/demo/result.json
-"""
+"""What a run found, as one plain record: saved as JSON, shown as a table."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -137,7 +133,3 @@ def summary(found: Mapping) -> str:
     seeds = f"{len(found['seeds'])} evaluation seeds, best of {train['evaluations']} tests in {train['epochs']} epochs"
     head = f"{found['dataset']}: test accuracy in %, mean ± std of {seeds}, by images per class"
     return f"{head}\n{table(found).to_string()}"
-
-
-if __name__ == "__main__":
-    print(summary(load(sys.argv[1])))

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -14,6 +15,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from records import RESIZED, RUN
+
+from mdckit import files
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -131,7 +135,7 @@ def foreign_imports(tree):
     return names
 
 
-IMPORTS = {name: own_imports(name) for name in MODULES if name != "__init__"}
+IMPORTS = {name: own_imports(name) for name in MODULES if name not in ("__init__", "__main__")}
 
 
 def test_imports_run_downwards():
@@ -188,6 +192,13 @@ def test_everything_public_has_a_docstring():
     assert len(nodes) > 50
     assert [name for name, node in nodes if not ast.get_docstring(node) and not name.endswith(".forward")] == []
     assert [name for name, tree in MODULES.items() if not ast.get_docstring(tree)] == []
+
+
+@pytest.mark.parametrize(("record", "said"), [(RUN, "mean ± std of"), (RESIZED, "images per class made smaller")])
+def test_the_package_prints_the_table_of_any_result(tmp_path, record, said):
+    path = files.save_json(tmp_path / "result.json", record)
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-m", "mdckit", str(path)]
+    assert said in subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def test_every_folder_is_installed():

@@ -1,9 +1,5 @@
-"""Ways to make a condensed set smaller, side by side: every method, size, dynamics run and evaluation seed.
+"""Ways to make a condensed set smaller, side by side: every method, size, dynamics run and evaluation seed."""
 
-python -m mdckit.pruning.comparison results/yoco/result.json
-"""
-
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -168,7 +164,3 @@ def summary(found: Mapping) -> str:
         f"mean of {runs} dynamics runs x {seeds} seeds ± standard error over the {'runs' if runs > 1 else 'seeds'}, "
         f"best of {train['evaluations']} tests in {train['epochs']} epochs\n{table(accuracies(found)).to_string()}"
     )
-
-
-if __name__ == "__main__":
-    print(summary(results.load(sys.argv[1])))
