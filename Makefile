@@ -54,6 +54,7 @@ bench: setup
 notebooks: setup
 	$(BIN)/python -m mdckit.notebooks refresh notebooks/*.ipynb
 	cp results/tour/figures/accuracy.png results/tour/figures/gallery_all_prefixes.png notebooks/figures/
+	cp results/browser/explorer.png notebooks/figures/  # left there by the browser tests
 
 clean:
 	rm -rf $(VENV) results notebooks/results

@@ -48,6 +48,7 @@ QUICK = {
     "15_share_and_score": SHORT | {"sizes": [1, 2], "full": {"epochs": 1}},
     "16_live": {"dataset": "digits", "ipc": 3, "condense": TINY["condense"], "test": {"epochs": 4, "evaluations": 1}}
     | {"results": "out"},
+    "17_explorer": {"size": 2, "epochs": 6, "lbpe": {"epochs": 6, "top": 2}},
     "20_run": TINY
     | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise", "mdc_gradient"], "ipc": 2},
     "21_compare": {},

@@ -16,9 +16,9 @@ class ClassFilter:
         self.find = ipywidgets.Combobox(
             options=list(classes),
             description="classes",
-            placeholder="all, or names: cat, dog",
+            placeholder="all, or: cat, dog",
             style=WHOLE,
-            layout={"width": "230px"},
+            layout={"width": "250px"},
         )
         self.page = ipywidgets.Dropdown(options=[("", 0)], description="page", style=WHOLE, layout={"width": "270px"})
 

@@ -52,7 +52,7 @@ def _around(grid: Grid, strip: int, sizes: Sequence[int]) -> list[Box]:
 def accuracy(rows: pd.DataFrame, order: Sequence[str], most: int) -> Chart:
     """Accuracy against images per class, up to `most` of them."""
     title = f"mean ± std of {plots.seeds(rows)}"
-    fig = plots.accuracy(rows, order=order, title=title, ylabel="test accuracy, %", size=(WIDE, 2.75))
+    fig = plots.accuracy(rows, order=order, title=title, ylabel="test accuracy, %", size=(WIDE, 2.6))
     (ax,) = fig.axes
     most = max(most, rows["ipc"].max())
     ax.set_xlim(1 - 0.05 * most, 1.05 * most)
@@ -72,7 +72,7 @@ def mark_accuracy(chart: Chart, n: int, lines: Sequence[Line]) -> str:
         y, text = chart.y(mean), f"{f'{short(line.label)} ' * (len(there) > 1)}{mean:.1f} ± {std:.1f} %"
         marks.append(f'<circle cx="{x}" cy="{y}" r="5.5" fill="{line.colour}" stroke="white" stroke-width="1.5"/>')
         beside = {"x": x - 9, "anchor": "end"} if left else {"x": x + 9}
-        marks.append(label(**beside, y=y + 18 if place else max(y - 9, 12), text=text, colour=line.colour, bold=True))
+        marks.append(label(**beside, y=min(y + 18, low - 5) if place else max(y - 9, 12), text=text, bold=True))
     return "".join(marks)
 
 
@@ -82,7 +82,7 @@ def subsets(explored: Explored, classes: Sequence[int]) -> Chart:
     if explored.class_wise:
         return _by_class({explored.condensed.classes[c]: histories[c] for c in classes}, outer)
     frozen = [histories[0].frozen(t) for t in range(1, outer + 1)]
-    fig = plots.mls_trace(histories[0].trace, outer, frozen, size=(WIDE, 1.75))
+    fig = plots.mls_trace(histories[0].trace, outer, frozen, size=(WIDE, 1.6))
     told = ", ".join(f"S[{n}] from loop {t + 1}" for t, n in _changes(histories[0]) if t < outer)
     return Chart.of(fig, f"The most learnable subset over {outer} outer loops: {told}.")
 

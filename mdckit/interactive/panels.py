@@ -19,6 +19,9 @@ STYLE = """<style>
 .mdckit-marks, .mdckit-marks svg {pointer-events: none; background: none}
 .mdckit-text .widget-html-content {line-height: 1.5; white-space: normal}
 .mdckit-note {padding: 1em; border: 1px dashed gray}
+.mdckit-row > .jupyter-widgets {margin-right: 12px}
+.mdckit-row .widget-checkbox {width: auto}
+.mdckit-row .widget-checkbox label {display: flex; align-items: center}
 </style>"""
 
 
@@ -125,7 +128,7 @@ class View(ipywidgets.VBox):
         self._lock, self._drawing = threading.RLock(), False
         self.text = ipywidgets.HTML().add_class("mdckit-text")
         wrap = {"flex_flow": "row wrap", "align_items": "flex-start", "overflow": "visible"}
-        lines = [ipywidgets.Box(row, layout=wrap | {"align_items": "center"}) for row in rows]
+        lines = [ipywidgets.Box(row, layout=wrap | {"align_items": "center"}).add_class("mdckit-row") for row in rows]
         columns = [
             _column(left, "1 1 380px", "640px"),
             ipywidgets.Box(

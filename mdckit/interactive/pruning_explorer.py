@@ -22,6 +22,7 @@ from .panels import WHOLE, Canvas, Chart, Panel, View, number
 
 KEPT = mosaic.MLS
 BINS = 30
+ONE_LINE = {"display": "flex", "flex_flow": "row nowrap", "align_items": "center", "width": "max-content"}
 
 
 def explore_pruning(
@@ -60,7 +61,9 @@ class PruningExplorer(View):
         self.ipc, self.typed = number("images per class", condensed.ipc)
         self.score = ipywidgets.Dropdown(options=list(scores.SCORES), description="score", style=WHOLE)
         self.balanced = ipywidgets.Checkbox(True, description="balanced: equally many of every class", indent=False)
-        self.keep = ipywidgets.ToggleButtons(options=["easy", "hard"], description="keep", style=WHOLE)
+        self.keep = ipywidgets.ToggleButtons(
+            options=["easy", "hard"], description="keep", style=WHOLE | {"button_width": "70px"}, layout=ONE_LINE
+        )
         self._filter = ClassFilter(condensed.classes)
         self.find, self.page = self._filter.find, self._filter.page
         self._gallery, self._counts, self._values = Panel(), Panel(), Panel()
