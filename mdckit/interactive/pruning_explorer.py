@@ -22,7 +22,6 @@ from .panels import WHOLE, Canvas, Chart, Panel, View, number
 
 KEPT = mosaic.MLS
 BINS = 30
-ONE_LINE = {"display": "flex", "flex_flow": "row nowrap", "align_items": "center", "width": "max-content"}
 
 
 def explore_pruning(
@@ -61,9 +60,8 @@ class PruningExplorer(View):
         self.ipc, self.typed = number("images per class", condensed.ipc)
         self.score = ipywidgets.Dropdown(options=list(scores.SCORES), description="score", style=WHOLE)
         self.balanced = ipywidgets.Checkbox(True, description="balanced: equally many of every class", indent=False)
-        self.keep = ipywidgets.ToggleButtons(
-            options=["easy", "hard"], description="keep", style=WHOLE | {"button_width": "70px"}, layout=ONE_LINE
-        )
+        style = WHOLE | {"button_width": "70px"}
+        self.keep = ipywidgets.ToggleButtons(options=["easy", "hard"], description="keep", style=style)
         self._filter = ClassFilter(condensed.classes)
         self.find, self.page = self._filter.find, self._filter.page
         self._gallery, self._counts, self._values = Panel(), Panel(), Panel()
@@ -213,5 +211,5 @@ def score_edges(score: Score) -> np.ndarray:
 def _finish(ax, xlabel: str, title: str) -> None:
     ax.set(xlabel=xlabel, ylabel="patches")
     ax.set_title(f"{title}: all in grey, kept in orange", loc="left", fontsize=10)
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.spines[["top", "right"]].set_visible(False)

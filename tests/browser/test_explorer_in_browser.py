@@ -23,6 +23,12 @@ import mdckit
 explorer = mdckit.explore(mdckit.shipped("cifar10", "mdc"))
 explorer
 """
+HUNDRED = """
+import mdckit, torch
+names = tuple(f"class {c}" for c in range(100))
+explorer = mdckit.explore(mdckit.CondensedSet(torch.rand(100, 10, 3, 32, 32), 2, (0.5,) * 3, (0.5,) * 3, names))
+explorer
+"""
 PRUNING = """
 import mdckit
 condensed = mdckit.shipped("cifar10", "baseline_c")
@@ -119,7 +125,7 @@ def test_sets_classes_and_real_images_are_chosen_by_name(tab, show):
     tab.wait_for_text(f"MDC: {told(1)}")
     assert texts(tab)[:6] == ["0", "Baseline C", "MDC", "1", "Baseline C", "MDC"]
     tab.page.get_by_label("page", exact=True).select_option(label="6 to 10 of 10: 5 to 9")
-    tab.page.locator("svg text", has_text="9").first.wait_for()
+    panel(tab, 0).locator("text", has_text=re.compile("^5$")).wait_for()
     assert texts(tab)[:3] == ["5", "Baseline C", "MDC"]
     tab.page.get_by_label("classes", exact=True).fill("3")
     tab.page.locator("rect", has=tab.page.locator("title", has_text="3, image 1 of 10")).first.wait_for()
@@ -172,7 +178,12 @@ def test_the_pruning_explorer_answers_every_control(tab, show):
     tab.press("hard")
     tab.wait_for_change(gallery, before)
     assert tab.ask("(explorer.score.value, explorer.keep.value, int(explorer.kept().sum()))") == "('aum', 'hard', 80)"
+    keep, hard = tab.page.get_by_text("keep", exact=True).bounding_box(), tab.button("hard").bounding_box()
+    assert abs(keep["y"] + keep["height"] / 2 - hard["y"] - hard["height"] / 2) < 4  # on one line
     tab.screenshot("pruning_explorer")
+    tab.page.set_viewport_size({"width": 600, "height": 1400})
+    tab.page.wait_for_timeout(500)
+    tab.screenshot("pruning_explorer_narrow")
 
 
 def test_all_is_on_one_screen_and_in_one_column_where_it_is_narrow(tab, show):
@@ -182,8 +193,9 @@ def test_all_is_on_one_screen_and_in_one_column_where_it_is_narrow(tab, show):
     assert curve["x"] > gallery["x"] + gallery["width"]
     assert trace["x"] == curve["x"]
     top = tab.page.locator(".widget-slider").first.bounding_box()["y"]
-    assert max(box["y"] + box["height"] for box in (gallery, trace)) - top < 720 - 110  # what JupyterLab leaves of 720
-    tab.page.set_viewport_size({"width": 600, "height": 720})
+    loop = tab.page.get_by_role("spinbutton", name="outer loop").bounding_box()
+    assert max(box["y"] + box["height"] for box in (gallery, trace, loop)) - top < 600  # what JupyterLab leaves of 720
+    tab.page.set_viewport_size({"width": 600, "height": 1400})
     tab.page.wait_for_function("() => innerWidth == 600")
     tab.page.wait_for_timeout(500)
     gallery, curve, trace = (panel(tab, n).bounding_box() for n in range(3))
@@ -203,7 +215,7 @@ def test_controls_and_pictures_have_names(tab, show):
     assert seen.get_by_role("alert").count() == 1
 
 
-@pytest.mark.parametrize("code", [EXPLORER, COLOUR], ids=["mnist5k", "cifar10"])
+@pytest.mark.parametrize("code", [EXPLORER, COLOUR, HUNDRED], ids=["mnist5k", "cifar10", "100 classes"])
 def test_a_key_press_is_soon_on_the_screen(tab, show, code):
     show(code)
     tab.wait_for_text("1 image per class")
@@ -213,4 +225,4 @@ def test_a_key_press_is_soon_on_the_screen(tab, show, code):
         tab.page.wait_for_function("n => window.waits.length >= n", arg=n - 1)
     waits = tab.page.evaluate("() => window.waits")
     print(f"\nkey press to screen: median {statistics.median(waits):.0f} ms, {min(waits):.0f} to {max(waits):.0f}")
-    assert statistics.median(waits) < 3000  # on an idle machine it is under 100
+    assert statistics.median(waits) < 1000  # on an idle machine it is under 100
