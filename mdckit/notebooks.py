@@ -77,6 +77,8 @@ def _clean_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
         output.execution_count = None
     if "metadata" in output:
         output.metadata = {}
+    if "image/png" in output.get("data", {}):
+        output.data.pop("image/jpeg", None)  # the same picture again
     return output
 
 

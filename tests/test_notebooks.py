@@ -326,3 +326,12 @@ def test_clean_is_idempotent_and_keeps_pictures(tmp_path):
     notebooks.clean(copy)
     assert copy.read_bytes() == once
     assert pictures(nbformat.read(copy, as_version=4))
+
+
+def test_clean_keeps_one_of_two_forms_of_a_picture(tmp_path):
+    data = {"image/jpeg": "AA==", "image/png": "AAAA", "text/plain": "<Image>"}
+    cell = nbformat.v4.new_code_cell("picture", outputs=[nbformat.v4.new_output("execute_result", data=data)])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "one.ipynb")
+    notebooks.clean(tmp_path / "one.ipynb")
+    (output,) = nbformat.read(tmp_path / "one.ipynb", as_version=4).cells[0].outputs
+    assert output.data == {"image/png": "AAAA", "text/plain": "<Image>"}
