@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import operator
 import re
 import subprocess
 import sys
@@ -214,3 +215,35 @@ def test_the_public_names_are_listed_and_there():
     }
     assert set(mdckit.__all__) == imported
     assert all(hasattr(mdckit, name) for name in mdckit.__all__)
+
+
+# -- the documentation
+
+PAGES = [ROOT / "README.md", ROOT / "notebooks/README.md", ROOT / "notebooks/assignments/README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = page.read_text()
+    anchors = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.M)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        path, _, anchor = target.partition("#")
+        assert path.startswith("http") or (page.parent / path).exists(), target
+        assert path or anchor in anchors, target
+
+
+def test_the_readme_calls_what_there_is():
+    import mdckit
+
+    blocks = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.DOTALL)
+    nodes = [node for block in blocks for node in ast.walk(ast.parse(block))]
+    names = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    called = {name for name in names if re.fullmatch(r"mdckit(\.\w+)+", name)}
+    assert len(called) > 20
+    for name in called:
+        operator.attrgetter(name.removeprefix("mdckit."))(mdckit)
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("mdckit"):
+            exec(compile(ast.Module([node], []), "README.md", "exec"), {})

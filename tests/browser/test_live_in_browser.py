@@ -22,8 +22,8 @@ AT = r"(before|in|after) outer loop (\d+) of \d+(?:, inner iteration (\d+) of 4)
 def live(tab):
     """The notebook's widget, while a run without end is under way; `tab.folder` has its results."""
 
-    def live(outer=100_000, ipc=3):
-        tab.open("16_live", {"dataset": "digits", "ipc": ipc, "condense": SMALL | {"outer": outer}, "test": TEST})
+    def live(outer=100_000, ipc=3, test=TEST):
+        tab.open("16_live", {"dataset": "digits", "ipc": ipc, "condense": SMALL | {"outer": outer}, "test": test})
         begin()
 
     def begin():
@@ -61,7 +61,7 @@ def top(tab):
 
 
 def test_the_pictures_and_the_numbers_grow(tab, live):
-    live(outer=400, ipc=10)
+    live(outer=400, ipc=10, test=TEST | {"epochs": 60})
     first, loss = shown(tab, "running"), tab.picture(tab.image(LOSS))
     gallery = tab.picture(tab.image(GALLERY))
     tab.wait_for_change(tab.image(LOSS), loss)
