@@ -86,7 +86,8 @@ class Explored:
     def subsets(self, t: int) -> list[tuple[int, int]]:
         """For every class the MLS and what is frozen in loop t, at most the last; 0 for none, empty without choices."""
         t = min(t, self.outer)
-        return [(history.mls(t) or 0, history.frozen(t)) for history in self.histories]
+        found = {history: (history.mls(t) or 0, history.frozen(t)) for history in set(self.histories)}
+        return [found[history] for history in self.histories]
 
     @cached_property
     def _patches(self) -> tuple[Tensor, ...]:

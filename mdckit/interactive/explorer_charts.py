@@ -34,7 +34,8 @@ def mark_gallery(grid: Grid, strips: Sequence[tuple[Explored, str]], classes: Se
         beyond = (grid.run(row, number, min(n, count), count) for row, count in enumerate(used))
         marks.append(dim(path(box for boxes in beyond for box in boxes)))
         if kind == "stored" and explored.histories:
-            mls, frozen = zip(*(explored.subsets(t)[c] for c in classes), strict=True)
+            subsets_of = explored.subsets(t)
+            mls, frozen = zip(*(subsets_of[c] for c in classes), strict=True)
             marks.append(outline(path(_around(grid, number, mls), 2), MLS))
             marks.append(outline(path(_around(grid, number, frozen), -2), FROZEN, dashes="6 4"))
     return "".join(marks)

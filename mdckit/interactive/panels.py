@@ -107,8 +107,14 @@ def number(description: str, maximum: int = 1) -> tuple[ipywidgets.IntSlider, ip
         1, 1, maximum, description=description, readout=False, style=WHOLE, layout={"width": "400px"}
     )
     typed = ipywidgets.BoundedIntText(1, min=1, max=maximum, tooltip=description, layout={"width": "64px"})
-    ipywidgets.link((slider, "value"), (typed, "value"))
+    _follow(slider, typed)
+    _follow(typed, slider)
     return slider, typed
+
+
+def _follow(leader: ipywidgets.Widget, follower: ipywidgets.Widget) -> None:
+    """Give `follower` every value of `leader`. A link of traitlets raises where two threads move one at a time."""
+    leader.observe(lambda _: follower.set_trait("value", leader.value), names="value")
 
 
 def show(widget: ipywidgets.DOMWidget, there: bool) -> None:
