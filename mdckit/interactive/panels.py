@@ -22,9 +22,7 @@ STYLE = """<style>
 .mdckit-row > .jupyter-widgets {margin-right: 12px}
 .mdckit-row .widget-checkbox {width: auto}
 .mdckit-row .widget-checkbox label {display: flex; align-items: center}
-.mdckit-row .widget-toggle-buttons {
-    display: flex; flex-flow: row nowrap; align-items: center; gap: 4px; padding-right: 10px
-}
+.mdckit-row .widget-toggle-buttons {display: flex; flex-flow: row; align-items: center; gap: 4px; padding-right: 10px}
 </style>"""
 
 
