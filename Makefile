@@ -54,7 +54,9 @@ bench: setup
 notebooks: setup
 	$(BIN)/python -m mdckit.notebooks refresh notebooks/*.ipynb
 	cp results/tour/figures/accuracy.png results/tour/figures/gallery_all_prefixes.png notebooks/figures/
-	cp results/browser/explorer.png notebooks/figures/  # left there by the browser tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser  # leaves screenshots
+	cp results/browser/explorer.png notebooks/figures/
+	cp results/browser/live_running.png notebooks/figures/live.png
 
 clean:
 	rm -rf $(VENV) results notebooks/results

@@ -61,7 +61,7 @@ def top(tab):
 
 
 def test_the_pictures_and_the_numbers_grow(tab, live):
-    live(outer=400, ipc=10, test=TEST | {"epochs": 60})
+    live(outer=400, ipc=10, test=TEST | {"epochs": 40})
     first, loss = shown(tab, "running"), tab.picture(tab.image(LOSS))
     gallery = tab.picture(tab.image(GALLERY))
     tab.wait_for_change(tab.image(LOSS), loss)
@@ -70,7 +70,7 @@ def test_the_pictures_and_the_numbers_grow(tab, live):
     tab.page.wait_for_function("() => document.querySelectorAll('img.widget-image').length == 4")
     for number in range(4):  # the images, the subset, the loss and the accuracy by size
         tab.picture(tab.image(number))
-    shown(tab, "running", beyond=first + 40)
+    shown(tab, "running", beyond=first + 24)
     top(tab)
     tab.screenshot("live_running")
 
