@@ -50,6 +50,7 @@ class Tab:
         name = notebook.name if isinstance(notebook, Path) else "notebook.ipynb"
         nb = nbformat.read(notebook, as_version=4) if isinstance(notebook, Path) else notebook
         for cell in nb.cells:
+            cell.metadata.setdefault("tags", [])  # papermill reads them of every cell
             if cell.cell_type == "code":
                 cell.outputs = []
         if parameters:
@@ -73,6 +74,13 @@ class Tab:
         self.page.evaluate(f"n => {{ {PANEL}.content.deselectAll(); {PANEL}.content.activeCellIndex = n }}", number)
         self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
         self.check_errors()
+
+    def scroll_to(self, source: str) -> None:
+        """Bring the first cell with this text in its source to the top: JupyterLab leaves out what is far away."""
+        number = self.page.evaluate(
+            f"text => {PANEL}.content.model.toJSON().cells.findIndex(cell => cell.source.includes(text))", source
+        )
+        self.page.evaluate(f"n => {PANEL}.content.scrollToItem(n, 'start')", number)
 
     def check_errors(self) -> None:
         cells = self.page.evaluate(f"() => {PANEL}.content.model.toJSON().cells")
