@@ -27,9 +27,9 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """One JupyterLab for all tests of a process."""
+    """A JupyterLab per module: one that nobody uses, as while other tests run between two modules, ends by itself."""
     lab = Lab(tmp_path_factory.mktemp("lab"))
     yield lab
     lab.stop()
