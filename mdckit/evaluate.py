@@ -166,7 +166,7 @@ def subset_accuracies(real: RealImages, stored: Tensor, pool: parallel.Pool) -> 
 
 
 @torch.no_grad()
-def test_accuracy(net: nn.Module, data: ImageData, check: Callable[[], None]) -> float:
+def test_accuracy(net: nn.Module, data: ImageData, check: Callable[[], None] = lambda: None) -> float:  # noqa: PT028 - no test
     """Accuracy of `net` on the test images, in percent; `check` is called before every batch."""
     device = next(net.parameters()).device
     net.eval()

@@ -28,9 +28,13 @@ def source(request):
 def test_there_are_wrong_answers_to_every_step():
     assert list(WRONG) == NAMES
     for name in NAMES:
-        steps = points(nbformat.read(FOLDER / name / f"{name}.ipynb", as_version=4))
-        assert list(WRONG[name]) == list(steps)
-        assert all(len(answers) >= 3 for answers in WRONG[name].values())
+        source = nbformat.read(FOLDER / name / f"{name}.ipynb", as_version=4)
+        assert list(WRONG[name]) == list(points(source))
+        for step, answers in WRONG[name].items():
+            texts = {edited(source, step, edit) for edit in answers.values()} - {solution(source, step)}
+            assert len(texts) == len(answers) >= 3
+            for text in texts:
+                compile(text, step, "exec")
 
 
 def test_the_steps_grow_and_add_up(source):
@@ -171,7 +175,7 @@ class TestMatching(Grading):
         assert course.grade("another editor", nb, one_kernel=True) == points(course.source)
 
     def test_endless_loops_dead_kernels_and_megabytes_cost_their_own_points(self, course):
-        nb = course.answered(HOSTILE)
+        nb = course.answered(HOSTILE | {"decode": f"{solution(course.source, 'decode')}\nexit()\n"})
         hung = {"distance-test": 3, "pixel_step-test": 3}
         found = course.grade(
             "hostile",
@@ -180,7 +184,7 @@ class TestMatching(Grading):
             timeout_func=lambda c: hung.get(c.metadata.get("nbgrader", {}).get("grade_id"), 600),
         )
         worth = points(course.source)
-        assert found == worth | dict.fromkeys(("distance", "class_gradient", "pixel_step"), 0)
+        assert found == worth | dict.fromkeys(("distance", "class_gradient", "pixel_step", "condense_class"), 0)
         path = course.root / "autograded" / "hostile" / course.name / f"{course.name}.ipynb"
         assert path.stat().st_size < 3_000_000
         kept = "".join(o.get("text", "") for o in by_id(course.graded("hostile"), "prefix_gradients-test").outputs)
@@ -217,6 +221,13 @@ def prefix_gradients(groups, sizes):
 def pixel_step(net, pixels, label, real_gradient, lr):
     while True:
         print("again")
+""",
+    "condense_class": """
+import sys
+
+
+def condense_class(net, pixels, label, real_gradient, steps, lr):
+    sys.exit()
 """,
 }
 

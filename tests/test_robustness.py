@@ -152,5 +152,5 @@ def test_protocols_that_say_nothing_are_refused(measured, condensed, rgb):
 def test_more_images_than_there_are_and_other_data_are_refused(condensed, rgb, grey):
     with pytest.raises(ValueError, match=r"21 real images of class '1' asked, rgb has 20"):
         robustness.real_images(rgb, (1, 21, 1))
-    with pytest.raises(ValueError, match="asked to be tested on grey"):
+    with pytest.raises(ValueError, match="given with grey: 3 classes"):
         robustness.measure(condensed, grey, FAST)

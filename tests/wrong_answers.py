@@ -198,12 +198,12 @@ A4_PROJECT = {
         "weight on the wrong prefix": ("{1: 1.0, ipc: 1.0}", "{ipc - 1: 1.0, ipc: 1.0}"),
         "order reversed": "made = condense_weighted(lambda ipc: {1: 1.0, ipc: 1.0}, data, config)\n"
         "return dataclasses.replace(made, images=made.images.flip(1))",
-        "too slow": (", config)", ", config.replace(outer=5 * config.outer))"),
+        "too slow": ("}, data, config)", "}, data, config.replace(outer=5 * config.outer))"),
         "other images every time": (
-            ", config)",
-            ", config.replace(seed=time.time_ns() // 1000 % 10**6))",
+            "}, data, config)",
+            "}, data, config.replace(seed=time.time_ns() // 1000 % 10**6))",
         ),
-        "hard-coded size": (", config)", ", config.replace(ipc=4))"),
+        "hard-coded size": ("}, data, config)", "}, data, config.replace(ipc=4))"),
     },
 }
 

@@ -84,7 +84,8 @@ class ExecuteAll(Execute):
     """Executes every cell, whatever the others do, and keeps no more than `max_output` characters of what one prints.
 
     A cell that goes on when it is interrupted (``except:`` around an endless loop) or ends its kernel (no memory left)
-    fails by itself: a new kernel runs the cells before it again, without it, and goes on behind it.
+    fails by itself: a new kernel runs the cells before it again, without it, and goes on behind it. ``exit()``, which
+    would end the kernel during a later cell, does nothing.
     """
 
     max_output = Integer(1_000_000, help="Characters of output that are kept of a cell").tag(config=True)
@@ -94,10 +95,18 @@ class ExecuteAll(Execute):
         try:
             return super().preprocess_cell(cell, resources, index)
         except (CellTimeoutError, DeadKernelError) as error:
-            name = type(error).__name__
-            cell.outputs.append(new_output("error", ename=name, evalue="", traceback=[f"{name}: a new kernel goes on"]))
+            self._fail(cell, error)
             self._start_again(resources, index)
             return cell, resources
+
+    def start_new_kernel_client(self):
+        client = super().start_new_kernel_client()
+        client.execute("get_ipython().ask_exit = lambda: None", silent=True, store_history=False)
+        return client
+
+    def _fail(self, cell, error: Exception) -> None:
+        name = type(error).__name__
+        cell.outputs.append(new_output("error", ename=name, evalue="", traceback=[f"{name}: a new kernel goes on"]))
 
     def _start_again(self, resources, index: int) -> None:
         self._cleanup_kernel()
@@ -105,8 +114,13 @@ class ExecuteAll(Execute):
         self.start_new_kernel()
         self.start_new_kernel_client()
         for position, cell in enumerate(self.nb.cells[:index]):
-            if not any(output.get("ename") in ENDLESS for output in cell.get("outputs", [])):
+            if any(output.get("ename") in ENDLESS for output in cell.get("outputs", [])):
+                continue
+            try:
                 super().preprocess_cell(copy.deepcopy(cell), resources, position)
+            except (CellTimeoutError, DeadKernelError) as error:  # not the first time, but now
+                self._fail(cell, error)
+                return self._start_again(resources, index)
 
     def output(self, outs, msg, display_id, cell_index):
         content, is_error = msg["content"], msg["msg_type"] == "error"
