@@ -78,32 +78,56 @@ class Recipe:
 
 
 def mdc(**changes) -> Recipe:
-    """Multisize dataset condensation: the loss of the most learnable subset, frozen as it grows."""
+    """Multisize dataset condensation: the loss of the most learnable subset, frozen as it grows.
+
+    >>> mdc(freeze="paper").freeze
+    'paper'
+    """
     return Recipe(**({"name": "mdc", "subsets": "rate"} | changes))
 
 
 def all_prefixes(**changes) -> Recipe:
-    """The losses of all prefixes at once, from one forward pass (MDC Eq. 3); a `decay` above 0 favours small ones."""
+    """The losses of all prefixes at once, from one forward pass (MDC Eq. 3); a `decay` above 0 favours small ones.
+
+    >>> all_prefixes().weights(3, mls=None)
+    {1: 0.5, 2: 0.5, 3: 1.0}
+    """
     return Recipe(**({"name": "all_prefixes", "subsets": "all"} | changes))
 
 
 def baseline_c() -> Recipe:
-    """Baseline C: one basic condensation (IDC); smaller sizes are its first images."""
+    """Baseline C: one basic condensation (IDC); smaller sizes are its first images.
+
+    >>> baseline_c().weights(3, mls=None)
+    {3: 1.0}
+    """
     return Recipe("baseline_c")
 
 
 def baseline_a(ipc: int, sizes: Collection[int] = ()) -> list[Recipe]:
-    """Baseline A: a condensation of its own for every size 1..ipc, or for those of them in `sizes`."""
+    """Baseline A: a condensation of its own for every size 1..ipc, or for those of them in `sizes`.
+
+    >>> [(recipe.name, recipe.ipc) for recipe in baseline_a(10, sizes=[1, 10])]
+    [('baseline_a/1', 1), ('baseline_a/10', 10)]
+    """
     return [Recipe(f"baseline_a/{n}", ipc=n) for n in range(1, ipc + 1) if not sizes or n in sizes]
 
 
 def baseline_b(ipc: int) -> list[Recipe]:
-    """Baseline B: `ipc` condensations to one image per class, each from its own real images."""
+    """Baseline B: `ipc` condensations to one image per class, each from its own real images.
+
+    >>> [(recipe.name, recipe.start) for recipe in baseline_b(2)]
+    [('baseline_b/0', 0), ('baseline_b/1', 1)]
+    """
     return [Recipe(f"baseline_b/{k}", ipc=1, start=k) for k in range(ipc)]
 
 
 def ablation() -> list[Recipe]:
-    """The four rows of MDC Table 3: no subset loss, + calculate, + compare, + freeze."""
+    """The four rows of MDC Table 3: no subset loss, + calculate, + compare, + freeze.
+
+    >>> [recipe.name for recipe in ablation()]
+    ['no_subset_loss', 'calculate', 'compare', 'freeze']
+    """
     return [
         Recipe("no_subset_loss"),
         Recipe("calculate", subsets="largest", freeze="none"),

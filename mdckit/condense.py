@@ -34,6 +34,12 @@ class Step:
 
     `loss` maps a recipe's name to its matching loss summed over the classes (a 0-d tensor); `mls` and `frozen` to
     images per class (one number per class if class-wise). `state` is the run's live state: see `condensed_sets`.
+
+    >>> from mdckit import baselines, load
+    >>> config = CondenseConfig.preset("digits", "quick", ipc=2, outer=1, inner=2, width=8)
+    >>> steps = condense_steps(load("digits"), [baselines.mdc()], config)
+    >>> [(step.outer, step.inner, step.ends_outer) for step in steps]
+    [(1, 1, False), (1, 2, True)]
     """
 
     outer: int  # t, 1-based
@@ -82,7 +88,13 @@ def condense(
 
 
 def start(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig) -> RunState:
-    """The state before the first outer loop: every set holds its real images (mix initialisation)."""
+    """The state before the first outer loop: every set holds its real images (mix initialisation).
+
+    >>> from mdckit import baselines, load
+    >>> config = CondenseConfig.preset("digits", "quick", ipc=2, outer=1, inner=2, width=8)
+    >>> start(load("digits"), [baselines.mdc()], config).sets["mdc"].images.shape
+    torch.Size([10, 2, 1, 8, 8])
+    """
     _check(data, recipes, config)
     sets = {}
     for recipe in recipes:
@@ -124,6 +136,13 @@ def condense_steps(
     ``ends_outer`` or take the last checkpoint. `stopped` is asked, in several threads, between classes and between
     batches: once it is true, `parallel.Stopped` is raised, and the state is one within an outer loop. The other
     arguments and errors are those of `condense`.
+
+    >>> from mdckit import baselines, load
+    >>> config = CondenseConfig.preset("digits", "quick", ipc=2, outer=1, inner=2, width=8)
+    >>> for step in condense_steps(load("digits"), [baselines.mdc(), baselines.baseline_c()], config):
+    ...     print(step.inner, list(step.loss))
+    1 ['mdc', 'baseline_c']
+    2 ['mdc', 'baseline_c']
     """
     chosen = pick_device(device)
     state = start(data, recipes, config) if state is None else state
@@ -194,7 +213,14 @@ class _Loop:
 def condensed_sets(
     state: RunState, data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig
 ) -> dict[str, CondensedSet]:
-    """The sets of a run as they are now, by recipe name, with their provenance."""
+    """The sets of a run as they are now, by recipe name, with their provenance.
+
+    >>> from mdckit import baselines, load
+    >>> config = CondenseConfig.preset("digits", "quick", ipc=2, outer=1, inner=2, width=8)
+    >>> data, recipes = load("digits"), [baselines.mdc()]
+    >>> condensed_sets(start(data, recipes, config), data, recipes, config)["mdc"]
+    CondensedSet(digits: 10 classes x 2 images of 1 x 8 x 8, factor 1, 20 patches)
+    """
     sets = {}
     for recipe in recipes:
         s = state.sets[recipe.name]

@@ -26,6 +26,11 @@ class CondensedSet:
     A set that was selected from another (`select`) may use only its first ``counts[c]`` patches of class c, also none;
     the cells beyond are grey and never decoded. `counts` None means that all are used. Raises ValueError for NaN
     pixels, integers or a shape that does not fit.
+
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> images, labels = made.take(2).tensors()
+    >>> images.shape, labels.tolist()
+    (torch.Size([4, 1, 8, 8]), [0, 0, 1, 1])
     """
 
     images: Tensor

@@ -133,6 +133,9 @@ class TrainConfig:
     The learning rate falls by 5 after 2/3 and 5/6 of the epochs. The test accuracy is taken at
     `evaluations` equidistant epochs: a `Result` keeps the best of them (the papers' number) and the
     last. Raises ValueError for a value that cannot be run.
+
+    >>> TrainConfig.preset("mnist5k", "quick", seeds=[0, 1]).replace(network="resnet10").epochs
+    100
     """
 
     epochs: int = 1000

@@ -22,7 +22,11 @@ from .training import train_step
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of a condensation on this machine: time measured, memory calculated."""
+    """The cost of a condensation on this machine: time measured, memory calculated.
+
+    >>> print(Estimate(200, 0.5, 0.0, 0.0, 600_000_000, 8_000_000_000, "cpu"))
+    about 0:01:40 (200 iterations of 0.5 s) and up to 0.6 GB of 8.0 GB free memory on cpu
+    """
 
     iterations: int  # outer x inner
     iteration: float  # seconds of one, all sets together

@@ -19,6 +19,10 @@ class ImageData:
     """Real images as uint8 tensors with labels; mean and std are those of the pixels in [0, 1].
 
     `x_train`, `x_test` are (M, C, H, W) uint8, `y_train`, `y_test` are (M,) int64 in 0..K-1.
+
+    >>> from mdckit import load
+    >>> load("digits")
+    ImageData(digits: 10 classes, 1,447 training and 350 test images of 1 x 8 x 8)
     """
 
     x_train: Tensor

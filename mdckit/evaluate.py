@@ -31,6 +31,9 @@ class Result:
 
     The best of several looks at the test set is optimistic; `last` is the honest number. `mean` and `std` (population)
     are those of `best`.
+
+    >>> print(Result((80.0, 82.0), (79.0, 82.0), 10, 1.5, TrainConfig(seeds=(0, 1))))
+    81.0 ± 1.0 % (2 seeds, best of 4, 1000 epochs; last 80.5 %)
     """
 
     best: tuple[float, ...]
@@ -91,6 +94,12 @@ def evaluate_many(
 
     On a CPU every core trains a network of its own; the results do not depend on the number of cores. `stopped` is
     asked between batches, in several threads: once it is true, `parallel.Stopped` is raised.
+
+    >>> from mdckit import load
+    >>> digits, brief = load("digits"), TrainConfig(epochs=4, width=4, depth=1, seeds=(0,))
+    >>> real = CondensedSet(digits.first_images(2), 1, digits.mean, digits.std, digits.classes)
+    >>> list(evaluate_many({n: real.take(n) for n in (1, 2)}, digits, brief, show_progress=False))
+    [1, 2]
     """
     for condensed in sets.values():
         check_fits(condensed, data)

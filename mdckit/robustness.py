@@ -114,7 +114,13 @@ class Robustness:
 
 
 def on_all_real(data: ImageData, config: TrainConfig, **options) -> Result:
-    """The accuracy of networks trained on all real images, for `measure`; `options` are those of `evaluate_many`."""
+    """The accuracy of networks trained on all real images, for `measure`; `options` are those of `evaluate_many`.
+
+    >>> from mdckit import load
+    >>> brief = TrainConfig(epochs=1, evaluations=1, width=4, depth=1, seeds=(0,))
+    >>> on_all_real(load("digits"), brief, show_progress=False).patches
+    1447
+    """
     counts = [len(index) for index in data.class_indices]
     options = {"label": "all real images"} | options
     return evaluate_many({"full": real_images(data, counts)}, data, config, **options)["full"]
@@ -129,6 +135,12 @@ def measure(
     `on_all_real` found, perhaps with fewer epochs; left out, it is measured by `config`. `options` are those of
     `evaluate_many`. Raises ValueError for data that do not fit, a `full` of other seeds, and a `config` without
     augmentation, of which ARS would say nothing.
+
+    >>> from mdckit import load
+    >>> digits, brief = load("digits"), TrainConfig(epochs=1, evaluations=1, width=4, depth=1, seeds=(0,))
+    >>> found = measure(real_images(digits, [1] * 10), digits, brief, show_progress=False)
+    >>> list(found.scores())
+    ['HLR', 'IOR', 'IOR, plain', 'LRS', 'ARS']
     """
     if full is not None and full.config.seeds != config.seeds:
         raise ValueError(f"seeds {full.config.seeds} of all real images, {config.seeds} of the set: take equal ones")

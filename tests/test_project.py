@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import inspect
 import operator
 import re
 import subprocess
@@ -193,6 +194,18 @@ def test_everything_public_has_a_docstring():
     assert len(nodes) > 50
     assert [name for name, node in nodes if not ast.get_docstring(node) and not name.endswith(".forward")] == []
     assert [name for name, tree in MODULES.items() if not ast.get_docstring(tree)] == []
+
+
+def test_every_public_name_has_an_example_that_runs():
+    import mdckit
+
+    things = {name: getattr(mdckit, name) for name in mdckit.__all__}
+    for name in [name for name, thing in things.items() if inspect.ismodule(thing)]:
+        module = things.pop(name)
+        functions = inspect.getmembers(module, inspect.isfunction)
+        own = {key: f for key, f in functions if f.__module__ == module.__name__ and key[0] != "_"}
+        things |= {f"{name}.{key}": function for key, function in own.items()}
+    assert [name for name, thing in things.items() if ">>> " not in inspect.getdoc(thing)] == []
 
 
 @pytest.mark.parametrize(("record", "said"), [(RUN, "mean ± std of"), (RESIZED, "images per class made smaller")])

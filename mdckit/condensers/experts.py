@@ -141,6 +141,14 @@ def load_experts(folder: str | Path) -> list[Expert]:
     """All experts in `folder`, in the order of their numbers.
 
     Raises FileNotFoundError where there are none, and ValueError for a damaged file or experts of different runs.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from mdckit import load
+    >>> config = ExpertConfig(count=2, epochs=1, width=4, depth=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = train_experts(load("digits"), config, folder, show_progress=False)
+    ...     len(load_experts(folder))
+    2
     """
     paths = sorted(Path(folder).glob("expert_*.safetensors"))
     if not paths:

@@ -44,6 +44,12 @@ def extract(
     So slimmable condensation learns from the synthetic set (LFS in MDC Table 2c): one condensed set is stored, and each
     smaller one costs a condensation, though of few images. `recipe` is Baseline C unless told otherwise, `options` are
     those of `condense`. Raises ValueError for a size that is not smaller.
+
+    >>> from mdckit import load, robustness
+    >>> digits = load("digits")
+    >>> config = CondenseConfig.preset("digits", "quick", outer=1, inner=1, width=4, batch_real=4)
+    >>> extract(robustness.real_images(digits, [4] * 10), digits, 2, config, show_progress=False)
+    CondensedSet(digits-condensed4: 10 classes x 2 images of 1 x 8 x 8, factor 1, 20 patches)
     """
     if ipc >= condensed.ipc:
         raise ValueError(f"{ipc} images per class asked of a set with {condensed.ipc}: extract fewer")

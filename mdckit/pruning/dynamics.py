@@ -25,6 +25,12 @@ class Dynamics:
 
     The epochs log the training passes themselves, so a patch is seen augmented and perhaps mixed with another, but
     judged by its own label. `final` and `features` are those of the trained network, patches as they are.
+
+    >>> from mdckit import record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> log.epochs, tuple(log.probabilities.shape)
+    (4, (4, 8, 2))
     """
 
     probabilities: Tensor  # (E, P, K) float16, softmax outputs

@@ -31,7 +31,11 @@ LBPE_EPOCHS = {  # dataset, or layout of an imported set -> (E, K): early stop a
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """One value per patch, (P,) float64, and how to read it. Raises ValueError for NaN or a direction that is none."""
+    """One value per patch, (P,) float64, and how to read it. Raises ValueError for NaN or a direction that is none.
+
+    >>> Score("mine", torch.tensor([0.3, 0.1])).reversed().ranked().tolist()
+    [0, 1]
+    """
 
     name: str
     values: Tensor
@@ -68,6 +72,12 @@ def error_norms(dynamics: Dynamics, epochs: Sequence[int] | None = None) -> Tens
     """s_e(i), the length of the error p - onehot(y) of the softmax outputs, for the given epochs (all), (E, P).
 
     Between 0 and sqrt(2). (YOCO Eq. 2; the paper says logits, its code and EL2N take softmax outputs.)
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> error_norms(log, epochs=[0, 3]).shape
+    torch.Size([2, 8])
     """
     onehot = F.one_hot(dynamics.labels, dynamics.probabilities.shape[2]).double()
     chosen = range(dynamics.epochs) if epochs is None else epochs
@@ -78,6 +88,12 @@ def lbpe_epochs(dynamics: Dynamics, epochs: int, top: int) -> Tensor:
     """The `top` epochs (0-based, ascending) with the highest training accuracy among the first `epochs`.
 
     Ties go to the earlier epoch (YOCO Algorithm 1). Raises ValueError where there are not as many.
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> len(lbpe_epochs(log, epochs=3, top=2))
+    2
     """
     _check_epochs(dynamics, epochs)
     check_count("top", top)
@@ -91,13 +107,26 @@ def lbpe(dynamics: Dynamics, epochs: int = 100, top: int = 10) -> Score:
     """Logit-based prediction error: the mean of s_e(i) over the K = `top` best of the first E = `epochs` epochs.
 
     Low is easy; YOCO keeps the easy ones, balanced (Eq. 2, Algorithm 1; `LBPE_EPOCHS` holds its E and K).
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> lbpe(log, epochs=3, top=2).balanced
+    True
     """
     values = error_norms(dynamics, lbpe_epochs(dynamics, epochs, top).tolist()).mean(0)
     return Score("lbpe", values, keep="easy", balanced=True, digest=dynamics.digest)
 
 
 def el2n(dynamics: Dynamics, epochs: int = 10) -> Score:
-    """EL2N (Paul et al. 2021): the mean of s_e(i) over the first `epochs` epochs. Low is easy; keeps the hard."""
+    """EL2N (Paul et al. 2021): the mean of s_e(i) over the first `epochs` epochs. Low is easy; keeps the hard.
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> el2n(log, epochs=2).keep
+    'hard'
+    """
     _check_epochs(dynamics, epochs)
     return Score("el2n", error_norms(dynamics, range(epochs)).mean(0), keep="hard", digest=dynamics.digest)
 
@@ -106,6 +135,12 @@ def forgetting(dynamics: Dynamics) -> Score:
     """Forgetting events (Toneva et al. 2019): how often a patch was right and is wrong an epoch later.
 
     A patch that was never right counts 0. Low is easy; keeps the hard.
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> forgetting(log).values.shape
+    torch.Size([8])
     """
     correct = dynamics.correct
     return Score("forgetting", (correct[:-1] & ~correct[1:]).sum(0).double(), keep="hard", digest=dynamics.digest)
@@ -115,6 +150,12 @@ def aum(dynamics: Dynamics) -> Score:
     """Area under the margin (Pleiss et al. 2020): mean over the epochs of p_y - max of the other p.
 
     On softmax outputs, as YOCO's code has it. High is easy; keeps the hard.
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> aum(log).easy
+    'high'
     """
     own = F.one_hot(dynamics.labels, dynamics.probabilities.shape[2]).bool()
     total = torch.zeros(len(own), dtype=torch.float64)
@@ -139,6 +180,12 @@ def entropy(dynamics: Dynamics) -> Score:
     """Entropy of the trained network's softmax outputs, -sum p log(p + 1e-10) (Coleman et al. 2020).
 
     Low is easy; keeps the hard.
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> entropy(log).easy
+    'low'
     """
     p = dynamics.final.double()
     return Score("entropy", -(p * (p + 1e-10).log()).sum(1), keep="hard", digest=dynamics.digest)
@@ -148,6 +195,12 @@ def moderate(dynamics: Dynamics) -> Score:
     """Moderate (Xia et al. 2023): how far, in ranks, a patch's distance to its class mean is from the class median.
 
     Distances are Euclidean, between the trained network's features. Low is kept: as many nearer as farther patches.
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> moderate(log).values.max().item()
+    1.5
     """
     values = torch.empty(len(dynamics.labels), dtype=torch.float64)
     for members in class_members(dynamics.labels, dynamics.probabilities.shape[2]):
@@ -163,6 +216,12 @@ def herding(dynamics: Dynamics) -> Score:
 
     Greedy per class: the next patch x minimises |(k + 1) mean - sum of the k chosen - phi(x)|. Low is kept. Features
     are those of the network that trained on the set; the condensation papers take one that trained on real images.
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> herding(log).values[:4].sort().values.tolist()
+    [0.0, 1.0, 2.0, 3.0]
     """
     values = torch.empty(len(dynamics.labels), dtype=torch.float64)
     for members in class_members(dynamics.labels, dynamics.probabilities.shape[2]):
@@ -178,7 +237,11 @@ def herding(dynamics: Dynamics) -> Score:
 
 
 def random(patches: int, seed: int = 0) -> Score:
-    """Chance, the baseline of every pruning paper: U(0, 1) for every patch, the same for the same seed. Low is kept."""
+    """Chance, the baseline of every pruning paper: U(0, 1) for every patch, the same for the same seed. Low is kept.
+
+    >>> random(8, seed=0).ranked().sort().values.tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7]
+    """
     return Score("random", torch.rand(patches, generator=generator(seed, "random score"), dtype=torch.float64))
 
 
@@ -194,6 +257,12 @@ def by_name(name: str, condensed: CondensedSet, dynamics: Dynamics, **options) -
 
     LBPE stops at the E and averages the K epochs that `LBPE_EPOCHS` has for the data set or the layout of an imported
     set, 100 and 10 where there is none; ``epochs`` and ``top`` overrule them.
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> by_name("el2n", made, log, epochs=2).name
+    'el2n'
     """
     if name == "lbpe":
         layout = condensed.info.get("import", {}).get("layout")

@@ -76,6 +76,12 @@ def ssp(
 
     There are as many clusters as patches to keep, over the trained network's features: of all patches, or of each
     class if balanced. A patch already taken is passed over for the next nearest. Errors as in `by_score`.
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> ssp(made, log, 2, balanced=True).patches_per_class
+    (2, 2)
     """
     dynamics.check(condensed)
 
@@ -101,6 +107,10 @@ def ccs(
     The share `cutoff` of the hardest patches is dropped (`CCS_CUTOFFS` has the papers' values). 50 equally wide strata
     of the other scores share the budget, those with the fewest patches first, and what they cannot use is passed on;
     each stratum is sampled at random by `seed`. Errors as in `by_score`, and for a cut-off that leaves too few.
+
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> ccs(made, Score("mine", torch.rand(8)), 2, cutoff=0.25, balanced=True).patches_per_class
+    (2, 2)
     """
     _check_score(condensed, score)
     if not 0 <= cutoff < 1:
@@ -132,7 +142,12 @@ def _sample_strata(pool: Tensor, values: Tensor, count: int, random: torch.Gener
 
 
 def at_random(condensed: CondensedSet, ipc: int, *, balanced: bool = False, seed: int = 0) -> CondensedSet:
-    """Chance: so many patches without replacement, the same for the same seed."""
+    """Chance: so many patches without replacement, the same for the same seed.
+
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> at_random(made, 2, balanced=True).patches_per_class
+    (2, 2)
+    """
     ranked = scores.random(condensed.patches, seed).ranked()
     return _in_order(condensed, ranked, ipc, balanced, {"method": "random", "seed": seed})
 
@@ -147,6 +162,12 @@ def resize(
     and ccs; ``cutoff`` for ccs, whose scores are EL2N and whose share is else that of `CCS_CUTOFFS` (of CIFAR-10 for
     data sets that are not in it). Raises ValueError for an unknown name or option, dynamics of another set, and as
     `by_score`.
+
+    >>> from mdckit import TrainConfig, record_dynamics
+    >>> made = CondensedSet(torch.rand(2, 4, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> log = record_dynamics(made, TrainConfig(epochs=4, width=4, depth=1), show_progress=False)
+    >>> resize("lbpe", made, log, 1, epochs=4, top=2).patches_per_class
+    (1, 1)
     """
     if name not in METHODS:
         raise ValueError(f"unknown score {name!r}: choose one of {', '.join(METHODS)}")

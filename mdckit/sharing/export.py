@@ -102,6 +102,12 @@ def to_parquet(condensed: CondensedSet, folder: str | Path, license: str, measur
 
     The folder must be new or empty, and is whole or absent. Raises ImportError without the package `datasets`,
     FileExistsError, OSError naming the folder, and ValueError for images that are neither grey nor RGB.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> with TemporaryDirectory() as place:
+    ...     sorted(path.name for path in to_parquet(s, f"{place}/hub", "cc-by-4.0").iterdir())
+    ['README.md', 'condensed.safetensors', 'data']
     """
     card.check_license(license)
     datasets = _datasets()

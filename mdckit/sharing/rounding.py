@@ -43,7 +43,12 @@ def eight_bit(condensed: CondensedSet) -> CondensedSet:
 
 
 def clipping(condensed: CondensedSet) -> dict[str, float]:
-    """How far the decoded pixels leave 0..1: `lowest`, `highest`, and the `share` of them outside."""
+    """How far the decoded pixels leave 0..1: `lowest`, `highest`, and the `share` of them outside.
+
+    >>> s = CondensedSet(torch.tensor([-0.5, 0.0, 0.5, 1.0]).view(1, 1, 1, 2, 2), 1, (0.5,), (0.5,), ("a",))
+    >>> clipping(s)
+    {'lowest': -0.5, 'highest': 1.0, 'share': 0.25}
+    """
     patches, _ = condensed.decode()
     outside = ((patches < 0) | (patches > 1)).double().mean()
     return {"lowest": patches.min().item(), "highest": patches.max().item(), "share": outside.item()}
@@ -111,6 +116,13 @@ def measure(
 
     Both train from equal networks on equal batches, seed by seed. `options` are those of `evaluate_many`. Raises
     ValueError for sizes that are not there and for data that do not fit.
+
+    >>> from mdckit import load, robustness
+    >>> digits = load("digits")
+    >>> brief = TrainConfig(epochs=4, width=4, depth=1, seeds=(0,))
+    >>> measured = measure(robustness.real_images(digits, [1] * 10), digits, brief, show_progress=False)
+    >>> measured.losses(1)  # real images have 8 bits already
+    (0.0,)
     """
     prefixes = {n: condensed.take(n) for n in sizes or range(1, condensed.ipc + 1)}
     sets: dict[Hashable, CondensedSet] = {("exact", n): s for n, s in prefixes.items()}
