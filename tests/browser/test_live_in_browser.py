@@ -131,15 +131,15 @@ def test_a_reloaded_page_shows_the_run_that_goes_on(tab, live):
 
 
 def test_a_fresh_kernel_resumes_from_the_checkpoint_and_finishes(tab, live):
-    live(outer=60)
+    live(outer=24)
     shown(tab, "running", beyond=4)
     tab.press("Stop")
     kept = shown(tab, "stopped")
-    assert 4 <= kept < 240
+    assert 4 <= kept < 96
     tab.restart()
     live.begin()
-    tab.wait_for_text("finished after outer loop 60 of 60", within=600)
-    assert int(tab.ask("run.iterations")) == 240 - kept
+    tab.wait_for_text("finished after outer loop 24 of 24", within=600)
+    assert int(tab.ask("run.iterations")) == 96 - kept
     same = "mdckit.condense(data, recipes, config, show_progress=False)['mdc'].images.equal(run.sets['mdc'].images)"
     assert tab.ask(same) == "True"  # as the unbroken run
     assert tab.button("Resume").is_disabled()
