@@ -16,7 +16,8 @@ from .lab import ROOT, Lab
 SCREENSHOTS = ROOT / "results" / "browser"
 PATIENCE = 90_000  # ms until something counts as never coming: a loaded machine is slow, an idle one needs a tenth
 PANEL = "window.jupyterapp.shell.currentWidget"
-CONNECTED = f"() => {PANEL}?.sessionContext?.session?.kernel?.connectionStatus === 'connected'"
+SESSION = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session"  # while the page loads there is no app yet
+CONNECTED = f"() => {SESSION}?.kernel?.connectionStatus === 'connected'"
 ASK = f"""async expression => {{
     const kernel = {PANEL}.sessionContext.session.kernel;
     const asked = {{code: '', silent: true, user_expressions: {{answer: expression}}}};

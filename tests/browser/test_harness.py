@@ -5,6 +5,7 @@ import psutil
 import pytest
 
 from .lab import Lab
+from .tab import CONNECTED
 
 CODE = """
 import io, ipywidgets
@@ -78,6 +79,10 @@ def test_what_is_not_there_is_noticed(tab, notebook):
     tab.wait_for_text("size 0")
     with pytest.raises(AssertionError, match="blank"):
         tab.picture(tab.image())
+
+
+def test_a_page_that_is_still_loading_is_not_connected(tab):
+    assert tab.page.evaluate(CONNECTED) is False
 
 
 def test_a_server_that_ends_leaves_no_process(tmp_path, browser):
