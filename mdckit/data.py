@@ -200,12 +200,16 @@ def _shape(images: Tensor) -> str:
     return "x".join(map(str, images.shape[1:]))
 
 
-def _array(values) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+def _array(values, name: str) -> np.ndarray:
+    try:
+        return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    except ValueError:  # of NumPy, which speaks of inhomogeneous parts
+        sizes = " and ".join(sorted({str(tuple(value.shape)) for value in values if hasattr(value, "shape")}))
+        raise ValueError(f"{name} holds items of unequal size {sizes}: bring them to one size") from None
 
 
 def _images(images, name: str) -> Tensor:
-    images = _array(images)
+    images = _array(images, name)
     shape = images.shape
     if images.ndim == 3:
         images = images[:, None]
@@ -230,7 +234,7 @@ def _check_pixels(images: np.ndarray, name: str) -> None:
 
 
 def _labels(labels, images: Tensor, name: str) -> Tensor:
-    labels = _array(labels)
+    labels = _array(labels, name)
     if labels.shape != (len(images),) or labels.dtype.kind not in "ui":
         raise ValueError(
             f"{name} must be {len(images)} integers, one per image, got {labels.dtype} of shape {labels.shape}"

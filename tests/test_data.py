@@ -131,6 +131,11 @@ def test_the_test_images_are_checked_too():
         from_arrays(x, LABELS, np.full((7, 8, 8), np.nan), LABELS)
 
 
+def test_images_of_unequal_size_are_named():
+    with pytest.raises(ValueError, match=re.escape("x_test holds items of unequal size (8, 8) and (9, 8): bring them")):
+        from_arrays(pixels(2, 8, 8), [0, 1], [pixels(8, 8), pixels(9, 8)], [0, 1])
+
+
 def test_unequal_train_and_test_images_are_named():
     with pytest.raises(ValueError, match="training images are 1x8x8, test images 1x9x8"):
         from_arrays(pixels(7, 8, 8), LABELS, pixels(7, 9, 8), LABELS)
