@@ -149,6 +149,13 @@ def drawn(name: str, shape: tuple[int, int, int], classes: int, config, random: 
     ``config.width`` and ``config.norm`` are those of ResNet10-AP. Raises ValueError for images of a `shape` (C, H, W)
     that does not suit.
     """
+    with _building, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(random.initial_seed())  # torch.manual_seed would reseed accelerators too
+        return built(name, shape, classes, config)
+
+
+def built(name: str, shape: tuple[int, int, int], classes: int, config) -> Network:
+    """The network `name` as PyTorch's layers draw themselves; arguments and errors are those of `drawn`."""
     channels, height, width = shape
     step = _patch(height) if name == "vit" else 1
     if height != width or height % step or height < 16:
@@ -156,11 +163,9 @@ def drawn(name: str, shape: tuple[int, int, int], classes: int, config, random: 
             f"images of {width}x{height} pixels: network {name!r} needs squares of 16 or more pixels a side"
             + (f", a multiple of {step}" if step > 1 else "")
         )
-    with _building, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(random.initial_seed())  # torch.manual_seed would reseed accelerators too
-        if name == "resnet10_ap":
-            return resnet10_ap(channels, height, classes, config.width, config.norm)
-        return OTHERS[name](channels, height, classes)
+    if name == "resnet10_ap":
+        return resnet10_ap(channels, height, classes, config.width, config.norm)
+    return OTHERS[name](channels, height, classes)
 
 
 def _patch(size: int) -> int:

@@ -1,6 +1,7 @@
 """CondensedSet: the images, and all that is needed to use them again."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from . import files, formation
 from .checks import check_count
 from .data import normalize
+from .forms import CONDENSED, check_form
 from .patch_dataset import PatchDataset
 
 
@@ -52,7 +54,8 @@ class CondensedSet:
             raise ValueError(f"the condensed images are {self.images.dtype}: expected floats near 0..1")
         if not bool(torch.isfinite(self.images).all()):
             raise ValueError("the condensed images hold NaN or infinite pixels")
-        if not len(self.mean) == len(self.std) == self.images.shape[2] or not all(s > 0 for s in self.std):
+        sane = all(map(math.isfinite, (*self.mean, *self.std))) and all(s > 0 for s in self.std)
+        if not sane or not len(self.mean) == len(self.std) == self.images.shape[2]:
             raise ValueError(f"mean {self.mean} and std {self.std} given for {self.images.shape[2]} channels")
         formation.cell_sides(self.images.shape[-1], self.factor)
         if self.counts is not None:
@@ -206,8 +209,9 @@ class CondensedSet:
         """The set of these `parts`, read from `path`; raises ValueError naming it where they are damaged."""
         info = {name: value for name, value in info.items() if name not in ("kind", "pixels", "labels", "order")}
         try:
+            check_form(info, CONDENSED)
             counts = info.pop("counts", None)
-            return cls(
+            made = cls(
                 images=images if counts is None else formation.unpack_images(images, counts, info["factor"]),
                 factor=info.pop("factor"),
                 mean=tuple(info.pop("mean")),
@@ -217,6 +221,9 @@ class CondensedSet:
                 info=info,
                 counts=counts,
             )
+            if len(info.get("selected", {}).get("patches", range(made.patches))) != made.patches:
+                raise ValueError(f"it tells {len(info['selected']['patches'])} numbers of {made.patches} patches")
+            return made
         except KeyError as error:
             raise ValueError(f"{path} holds no {error}, so it is not a whole mdckit condensed set") from None
         except (TypeError, ValueError) as error:
@@ -253,4 +260,5 @@ def union(sets: Sequence[CondensedSet]) -> CondensedSet:
         raise ValueError("a set that uses only some of its cells cannot be united: unite whole sets and select then")
     if len({(s.factor, s.classes, s.mean, s.std, s.images.shape[2:]) for s in sets}) > 1:
         raise ValueError("the sets differ in classes, mean, std, factor or image shape: only like sets can be united")
-    return replace(first, images=torch.cat([s.images for s in sets], dim=1), info=dict(first.info))
+    info = {name: value for name, value in first.info.items() if name != "selected"}  # which patches: of one set alone
+    return replace(first, images=torch.cat([s.images for s in sets], dim=1), info=info)

@@ -1,6 +1,8 @@
 """Image files as one tensor: plain JPEG by torchvision's decoder, all others by Pillow, large ones on all cores."""
 
+import io
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +13,21 @@ from PIL import Image
 from torch import Tensor
 
 CHUNK = 64  # files a thread takes at a time: handing small files over one by one costs more than decoding them
+LARGEST = 2**28  # bytes of an image file
+# A file may claim this many pixels, or so many per byte if it is larger: photos have fewer than 10, and memory is taken
+# for what is claimed. JPEGs have one scan, or about ten; each costs as much time as a whole image.
+PIXELS, PER_BYTE, SCANS = 2**24, 64, 100
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA", "AVIF", "JPEG2000")  # none runs programs
 SMALL = 2**16  # bytes of pixels: threads that decode less than that spend their time waiting for each other
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The files in a folder, sorted, hidden ones and folders left out; ValueError for pipes and links to nothing."""
+    entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    for path in entries:
+        if not path.is_file() and not path.is_dir():
+            raise ValueError(f"{path} is no image file but a pipe, a device or a link to nothing: remove it")
+    return [path for path in entries if path.is_file()]
 
 
 def decode_images(paths: Sequence[Path], size: int | None = None, mode: str | None = None) -> Tensor:
@@ -50,23 +66,47 @@ def _describe(image: np.ndarray) -> str:
 
 
 def _decode(path: Path, size: int | None, mode: str | None) -> np.ndarray:
+    found = ""
     try:
-        with path.open("rb", buffering=0) as file:  # faster than Path.read_bytes, which counts with small files
-            image = _plain_jpeg(file.read(), mode)
+        content = _content(path)
+        image = _plain_jpeg(content, mode)
         if image is None:
-            image = _by_pillow(path, mode)
-    except (OSError, Image.DecompressionBombError) as error:
+            image, found = _by_pillow(content, mode)
+        if size is not None:
+            image = _resize_and_crop(image, size)
+    except Exception as error:  # a damaged file can fail anywhere in Pillow
         raise ValueError(f"{path} is not a readable image: {error}") from None
-    return image if size is None else _resize_and_crop(image, size)
+    if found[:1] in ("I", "F"):
+        raise ValueError(f"{path} has more than 8 bits per pixel (mode {found}): convert it to 8 bits")
+    return image
 
 
-def _by_pillow(path: Path, mode: str | None) -> np.ndarray:
-    with Image.open(path) as image:
+def _content(path: Path) -> bytes:
+    if not isinstance(path, Path):  # a row of a table
+        return path.read_bytes()
+    with path.open("rb", buffering=0) as file:  # faster than Path.read_bytes, which counts with small files
+        if os.fstat(file.fileno()).st_size > LARGEST:
+            raise ValueError(f"it is larger than {LARGEST:,} bytes")
+        return file.read()
+
+
+def _check_claim(pixels: int, content: bytes) -> None:
+    if pixels > max(PIXELS, PER_BYTE * len(content)):
+        raise ValueError(f"it claims {pixels:,} pixels in {len(content):,} bytes")
+    if content[:2] == b"\xff\xd8" and content.count(b"\xff\xda") > SCANS:
+        raise ValueError(f"it has more than {SCANS} scans")
+
+
+def _by_pillow(content: bytes, mode: str | None) -> tuple[np.ndarray, str]:
+    """The pixels (H, W, C), and the mode that the file had."""
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]  # some are optional
+    with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=formats) as image:
+        warnings.simplefilter("ignore")  # of tags and palettes that matter to nobody here
+        _check_claim(image.width * image.height, content)
         found = image.mode
         image = image.convert(mode or ("L" if found in ("1", "L") else "RGB"))
-    if found[0] in "IF":
-        raise ValueError(f"{path} has more than 8 bits per pixel (mode {found}): convert it to 8 bits")
-    return np.asarray(image).reshape(image.height, image.width, -1)
+    return np.asarray(image).reshape(image.height, image.width, -1), found
 
 
 def _plain_jpeg(content: bytes, mode: str | None) -> np.ndarray | None:
@@ -78,6 +118,7 @@ def _plain_jpeg(content: bytes, mode: str | None) -> np.ndarray | None:
     pixels = _jpeg_pixels(content)
     if pixels is None or pixels > Image.MAX_IMAGE_PIXELS:
         return None
+    _check_claim(pixels, content)
     try:
         image = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8)).permute(1, 2, 0).numpy()
     except RuntimeError:
@@ -102,6 +143,9 @@ def _jpeg_pixels(content: bytes) -> int | None:
 def _resize_and_crop(image: np.ndarray, size: int) -> np.ndarray:
     from torchvision.transforms import functional
 
+    short, long = sorted(image.shape[:2])
+    if long * size // short * size > PIXELS * 4:
+        raise ValueError(f"it is {long} by {short} pixels, too long and narrow to be resized to {size}")
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     picture = functional.center_crop(functional.resize(picture, size), size)
     return np.asarray(picture).reshape(size, size, -1)

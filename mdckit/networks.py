@@ -64,14 +64,28 @@ def fresh_convnet(
     The weights are PyTorch's default initialisation, U(+-1/sqrt(fan_in)), drawn from (seed, keys)
     alone. Raises ValueError for images that are not square.
     """
+    net = _empty_convnet(shape, classes, config)
+    net.to_empty(device="cpu")
+    initialize(net, generator(seed, *keys))
+    return net.to(device)
+
+
+def _empty_convnet(shape: tuple[int, int, int], classes: int, config) -> ConvNet:
     channels, height, width = shape
     if height != width:
         raise ValueError(f"images of {width}x{height} pixels: networks here need square images")
     with torch.device("meta"):
-        net = ConvNet(channels, height, classes, config.width, config.depth, config.norm)
-    net.to_empty(device="cpu")
-    initialize(net, generator(seed, *keys))
-    return net.to(device)
+        return ConvNet(channels, height, classes, config.width, config.depth, config.norm)
+
+
+def outline(shape: tuple[int, int, int], classes: int, config) -> nn.Module:
+    """The network of `fresh_network` without numbers in it, on PyTorch's meta device: names and shapes, no memory."""
+    if config.network == "convnet":
+        return _empty_convnet(shape, classes, config)
+    from .architectures import built
+
+    with torch.device("meta"):
+        return built(config.network, shape, classes, config)
 
 
 def fresh_network(

@@ -1,6 +1,5 @@
 """What a run found, as one plain record: saved as JSON, shown as a table."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,19 @@ from .condensed import CondensedSet
 from .config import CondenseConfig, TrainConfig
 from .data import ImageData
 from .evaluate import Result
+from .forms import COUNT, PAIR, PERCENT, SIZE, TEXT, check_form
 from .machine import versions
+
+RECORD = {  # what every record holds, of condensed sets or of one set made smaller
+    "dataset": TEXT,
+    "ipc": SIZE,
+    "seeds": ([COUNT], [PAIR]),
+    "accuracy": {"*": {"*": [PERCENT]}},
+    "accuracy_last?": {"*": {"*": [PERCENT]}},
+    "digest?": TEXT,
+    "source?": TEXT,
+    "config": {"train": {"epochs": SIZE, "evaluations": SIZE}},
+}
 
 
 def record(
@@ -72,8 +83,35 @@ def save(
 
 
 def load(path: str | Path) -> dict:
-    """Read a ``result.json`` back."""
-    return json.loads(Path(path).read_text())
+    """Read a ``result.json`` back; raises FileNotFoundError, or ValueError for a file that holds no such record."""
+    found = files.load_json(path)
+    try:
+        check(found)
+    except ValueError as error:
+        raise ValueError(f"{path} is no result of mdckit: {error}") from None
+    return found
+
+
+def check(found: object) -> None:
+    """Raise ValueError unless `found` is a `record`: accuracies in percent for every size, one for every seed."""
+    check_form(found, RECORD, "the record")
+    paired = "digest" in found
+    if any(isinstance(seed, list) != paired for seed in found["seeds"]):
+        raise ValueError(f"the record has {'no' if paired else ''} pairs of seeds, which are of sets made smaller")
+    for which in ("accuracy", "accuracy_last"):
+        for method, sizes in found.get(which, {}).items():
+            for size, values in sizes.items():
+                _check_size(size, f"{which} of {method[:40]!r}")
+                if len(values) != len(found["seeds"]):
+                    raise ValueError(
+                        f"{which} of {method[:40]!r} has {len(values)} numbers at {size} images per class, "
+                        f"there are {len(found['seeds'])} seeds"
+                    )
+
+
+def _check_size(size: str, what: str) -> None:
+    if not (size.isascii() and size.isdigit() and len(size) < 10 and str(int(size)) == size and size != "0"):
+        raise ValueError(f"{what} has the size {size[:40]!r}: expected images per class")
 
 
 def load_sets(folder: str | Path) -> dict[str, CondensedSet]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from . import files
 from .checks import check_count
 from .data import ImageData, from_arrays
-from .decoding import decode_images
+from .decoding import decode_images, image_files
 from .rng import generator
 
 CIFAR_STATISTICS = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}
@@ -23,6 +23,7 @@ SVHN_STATISTICS = {"mean": (0.4377, 0.4438, 0.4728), "std": (0.1980, 0.2010, 0.1
 MNIST_STATISTICS = {"mean": (0.1307,), "std": (0.3081,)}
 FASHION_STATISTICS = {"mean": (0.2861,), "std": (0.3530,)}
 IMAGENET_STATISTICS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+PARTS = ("train", "test")
 IMAGENET10 = {  # wnid -> class name, in label order
     "n02869837": "poke bonnet",
     "n01749939": "green mamba",
@@ -115,15 +116,15 @@ def _load_torchvision(name: str, class_name: str, layout: str, statistics: dict,
     parts = ({"split": "train"}, {"split": "test"}) if name == "svhn" else ({"train": True}, {"train": False})
     try:
         train, test = (dataset(root, download=download, **part) for part in parts)
-    except (RuntimeError, OSError, ValueError, AssertionError) as error:
+        labels = [d.labels if name == "svhn" else d.targets for d in (train, test)]
+        classes = getattr(train, "classes", None)
+        return from_arrays(train.data, labels[0], test.data, labels[1], classes=classes, name=name, **statistics)
+    except Exception as error:  # damaged files can fail anywhere in torchvision's readers
         raise FileNotFoundError(
             f"no whole {name} in {root}: put torchvision's {class_name} files ({layout}) or an image folder "
             f"{name}/{{train,test}}/<class>/* there, or name another folder with MDCKIT_DATA, or call "
             f"load({name!r}, download=True) with network access ({error or 'damaged files'})"
         ) from None
-    labels = [d.labels if name == "svhn" else d.targets for d in (train, test)]
-    classes = getattr(train, "classes", None)
-    return from_arrays(train.data, labels[0], test.data, labels[1], classes=classes, name=name, **statistics)
 
 
 def load_imagenet10(*, size: int | None = None) -> ImageData:
@@ -184,7 +185,7 @@ def _list_images(part: Path, folders: Sequence[str]) -> list[tuple[Path, int]]:
     for label, class_folder in enumerate(folders):
         if not (part / class_folder).is_dir():
             raise FileNotFoundError(f"no folder {part / class_folder}: train and test need the same classes")
-        images = sorted(p for p in (part / class_folder).iterdir() if p.is_file() and not p.name.startswith("."))
+        images = image_files(part / class_folder)
         if not images:
             raise FileNotFoundError(f"the folder {part / class_folder} holds no images")
         listing += [(path, label) for path in images]
@@ -200,18 +201,31 @@ def _fingerprint(listing: list, size: int | None, mode: str | None) -> str:
 
 
 def _decode_cached(cache: Path, listing: list, size: int | None, mode: str | None) -> dict[str, Tensor]:
-    if cache.is_file():
-        with suppress(ValueError):  # a damaged cache is made again
-            return files.load_tensors(cache, "decoded folder")[0]
-    tensors = {}
-    for part, entries in zip(("train", "test"), listing, strict=True):
-        tensors[f"x_{part}"] = decode_images([path for path, _ in entries], size, mode)
-        tensors[f"y_{part}"] = torch.tensor([label for _, label in entries])
+    labels = {f"y_{part}": torch.tensor([c for _, c in entries]) for part, entries in zip(PARTS, listing, strict=True)}
+    with suppress(ValueError, OSError):  # a damaged cache is made again
+        tensors = files.load_tensors(cache, "decoded folder")[0]
+        if _is_whole(tensors, labels):
+            return tensors
+    tensors = labels | {
+        f"x_{part}": decode_images([path for path, _ in entries], size, mode)
+        for part, entries in zip(PARTS, listing, strict=True)
+    }
     try:
         files.save_tensors(cache, tensors, {"kind": "decoded folder"})
     except OSError as error:
         warnings.warn(f"the decoded images are not kept, the next load decodes them again: {error}", stacklevel=2)
     return tensors
+
+
+def _is_whole(tensors: dict[str, Tensor], labels: dict[str, Tensor]) -> bool:
+    """Whether a cache holds these labels and as many images of one kind."""
+    images = [tensors.get(f"x_{part}") for part in PARTS]
+    return (
+        set(tensors) == {f"{kind}_{part}" for kind in "xy" for part in PARTS}
+        and all(torch.equal(tensors[name], labels[name]) for name in labels)
+        and all(x.dtype == torch.uint8 and x.ndim == 4 and x.shape[1] in (1, 3) and x.numel() for x in images)
+        and [len(x) for x in images] == [len(y) for y in labels.values()]
+    )
 
 
 DOWNLOADS = {  # name: torchvision's class, where its files lie, mean and std

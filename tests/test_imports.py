@@ -419,12 +419,7 @@ def test_parquet_files_that_cannot_be_used_are_named(parquet):
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
-    import pandas as pd
-
-    def fail(path):
-        raise ImportError("Unable to find a usable engine;\ntried using: 'pyarrow', 'fastparquet'.")
-
-    monkeypatch.setattr(pd, "read_parquet", fail)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "set.parquet").write_bytes(b"PAR1")
     refused(tmp_path / "set.parquet", r"needs pyarrow to be read: pip install 'mdckit\[hub\]'$", error=ImportError)
 

@@ -26,7 +26,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 ENVIRONMENTS = {"environment.yml": {}, "binder/environment.yml": {"torch": "pytorch-cpu"}}
-OPTIONAL = {"sharing.export": {"datasets"}}  # module -> what it imports from an extra
+OPTIONAL = {"sharing.export": {"datasets"}, "sharing.foreign": {"pyarrow"}}  # module -> what it imports from an extra
 SOURCES = {path.relative_to(ROOT / "mdckit"): path.read_text() for path in sorted((ROOT / "mdckit").rglob("*.py"))}
 MODULES = {".".join(path.with_suffix("").parts): ast.parse(text) for path, text in SOURCES.items()}
 FOLDERS = {str(path.parent) for path in SOURCES} - {"."}
@@ -143,8 +143,8 @@ IMPORTS = {name: own_imports(name) for name in MODULES if name not in ("__init__
 def test_imports_run_downwards():
     assert set().union(*IMPORTS.values()) <= set(IMPORTS)
     graphlib.TopologicalSorter(IMPORTS).prepare()  # raises CycleError
-    lowest = {name for name in ("presets", "methods", "checks", "rng", "files") if not IMPORTS[name]}
-    assert lowest == {"presets", "methods", "checks", "rng", "files"}
+    lowest = {name for name in ("presets", "methods", "checks", "rng", "files", "forms") if not IMPORTS[name]}
+    assert lowest == {"presets", "methods", "checks", "rng", "files", "forms"}
     assert IMPORTS["config"] == {"checks", "methods", "presets"}
 
 

@@ -17,13 +17,23 @@ from .. import files
 from ..checkpoint import difference
 from ..checks import check_condenser, check_count, check_number, check_operations
 from ..data import ImageData, normalize, to_float
+from ..forms import COUNT, NUMBER, POSITIVE, SIZE, TEXT, check_form
 from ..machine import pick_device, versions
-from ..networks import fresh_network
+from ..networks import fresh_network, outline
 from ..progress import progress
 from ..rng import ShuffledBatches, generator
 from ..training import train_step
 
 KIND = "expert trajectory"
+IMAGES = {
+    "dataset": TEXT,
+    "images": TEXT,
+    "classes": [(TEXT, COUNT)],
+    "mean": [NUMBER],
+    "std": [POSITIVE],
+    "shape": [SIZE],
+}
+DESCRIPTION = {"config?": {}, "data?": IMAGES, "number?": COUNT}
 
 
 @dataclass(frozen=True)
@@ -93,13 +103,17 @@ class Expert:
         tensors, info = files.load_tensors(path, KIND)
         del info["kind"]
         try:
+            check_form(info, DESCRIPTION, "its description")
             config, data, number = ExpertConfig(**info.pop("config")), info.pop("data"), info.pop("number")
-            expected = dict(_network(data, config).named_parameters())
-        except (KeyError, TypeError, ValueError) as error:
+            # sizes that a file claims are no reason to take the memory for them
+            expected = dict(outline(tuple(data["shape"]), len(data["classes"]), config).named_parameters())
+        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{path} holds an expert that cannot be used: {error}") from None
         shapes = {name: (config.epochs + 1, *value.shape) for name, value in expected.items()}
         if {name: tuple(value.shape) for name, value in tensors.items()} != shapes:
             raise ValueError(f"{path} holds parameters that are not those of {config.epochs} epochs of its network")
+        if not all(value.is_floating_point() and bool(torch.isfinite(value).all()) for value in tensors.values()):
+            raise ValueError(f"{path} holds parameters that are not finite numbers: train it anew")
         return cls({name: tensors[name] for name in expected}, config, data, number, info)
 
 

@@ -10,12 +10,20 @@ import numpy as np
 import pandas as pd
 
 from ..config import CondenseConfig, TrainConfig
+from ..forms import COUNT, NOTHING, SIZE, TEXT, check_form
+from ..results import check
 from .printed import DATASETS, NETWORKS, Block, blocks
 from .printed import table as table
 
 EVALUATIONS = 4  # tests of a network while it trains: the printed numbers are the best of them
 SAME = {"freeze": "mdc", "no_subset_loss": "baseline_c"}  # rows of the ablation that are methods under other names
 RECORD = {"dataset", "ipc", "seeds", "accuracy", "config"}
+SETTINGS = {  # what is read of a record's settings
+    "condense?": (NOTHING, {"outer": SIZE, "inner": SIZE, "width": SIZE, "seed": COUNT}),
+    "train": {"epochs": SIZE, "width": SIZE, "evaluations": SIZE, "network?": TEXT, "depth?": SIZE, "norm?": TEXT},
+    "recording?": {"epochs": SIZE},
+    "methods?": {"*": {"name": TEXT}},
+}
 SCALE = {  # settings that `scale` tells, that say what is compared, or that do not matter
     "condense": {"ipc", "outer", "inner", "width", "seed", "compile", "batch_syn_max"},
     "train": {"epochs", "width", "seeds", "network", "evaluations"},
@@ -162,10 +170,17 @@ def _check_record(found: Mapping, paper: str, number: int) -> None:
     """The right kind of record, with accuracies, of a set that the table is about."""
     if not set(found) >= RECORD or not found["accuracy"]:
         raise ValueError("no accuracies in the result: give a result.json of 20_run (MDC) or 21_resize (YOCO)")
+    try:
+        check(found)
+        check_form(found, {"config": SETTINGS, "recipe?": (NOTHING, {"name?": TEXT})}, "the record")
+    except ValueError as error:
+        raise ValueError(f"no accuracies that can be used in the result: {error}") from None
     kind, notebook = ("yoco", "21_resize") if "recording" in found["config"] else ("mdc", "20_run")
     if kind != paper:
         raise ValueError(f"a result of {notebook} belongs to the tables of {kind.upper()}, not {_title(paper, number)}")
     recipe = (found.get("recipe") or {}).get("name", found.get("source"))
+    if not found.get("digest") and not found["config"].get("condense"):
+        raise ValueError("the result tells neither how its sets were condensed nor which set was made smaller")
     if kind == "yoco" and recipe in ("mdc", "all_prefixes"):
         raise ValueError(f"the set made smaller was condensed by {recipe}; {_title(paper, number)} is about IDC's sets")
 

@@ -1,12 +1,13 @@
 """The papers' tables with the results in a folder: what a notebook shows."""
 
-import json
+import html as markup
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from .. import files as files_
 from . import paper
 from .printed import PAPERS, Block, blocks
 
@@ -16,17 +17,14 @@ PRINTED = "printed"
 def read(*folders: str | Path) -> dict[str, dict]:
     """The JSON records in folders and below them, by name: the file's, or its folder's for a ``result.json``.
 
-    A folder that does not exist has none. Raises ValueError for a JSON file that cannot be read.
+    A folder that does not exist has none. Raises ValueError or OSError naming a JSON file that cannot be read.
     """
     found = {}
     for folder in filter(None, folders):
         for path in sorted(Path(folder).rglob("*.json")):
             name = path.parent.name if path.stem == "result" else path.stem
             name = name if name not in found else str(path.with_suffix(""))
-            try:
-                content = json.loads(path.read_text())
-            except ValueError as error:
-                raise ValueError(f"{path} is not JSON: {error}") from None
+            content = files_.load_json(path)
             found[name] = content if isinstance(content, dict) else {}
     return found
 
@@ -62,7 +60,8 @@ def overview(files: Mapping[str, dict]) -> pd.DataFrame:
             methods, settings = ", ".join(found["accuracy"]), paper.differences(found)
             rows[name] = (found["dataset"], methods, paper.scale(found), settings, ", ".join(fits))
         else:
-            kind = "yoco" if "recording" in found.get("config", {}) else "mdc"
+            config = found.get("config")
+            kind = "yoco" if isinstance(config, dict) and "recording" in config else "mdc"
             reason = refusals[kind, 1].split(f"; {kind.upper()} Table 1 prints")[0]
             rows[name] = (found.get("dataset", ""), "", "", "", f"none: {reason}")
     columns = ["data set", "methods", "scale", "not as in the paper", "tables"]
@@ -117,10 +116,10 @@ def spread(rows: pd.DataFrame, pattern: str) -> pd.DataFrame:
 
 
 def html(rows: pd.DataFrame) -> str:
-    """The rows of a part as a compact HTML table, what was measured in bold."""
+    """The rows of a part as a compact HTML table, what was measured in bold; names of files are text, not HTML."""
     bold = rows.map("<b>{}</b>".format).where(rows != "", "")
     printed = rows.index.get_level_values("source") == PRINTED
-    shown = rows.where(pd.Series(printed, rows.index), bold, axis=0)
+    shown = rows.where(pd.Series(printed, rows.index), bold, axis=0).rename(index=markup.escape)
     return "".join(map(str.strip, shown.to_html(border=0, escape=False).splitlines()))
 
 

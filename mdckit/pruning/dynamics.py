@@ -11,6 +11,7 @@ from torch import Tensor
 from .. import files
 from ..condensed import CondensedSet
 from ..config import TrainConfig
+from ..forms import COUNT, SIZE, TEXT, check_form
 from ..machine import pick_device, versions
 from ..networks import fresh_network
 from ..progress import progress
@@ -69,6 +70,12 @@ class Dynamics:
         """Read a log written by `save`; raises FileNotFoundError, or ValueError for a damaged or foreign file."""
         tensors, info = files.load_tensors(path, "training dynamics")
         del info["kind"]
+        try:
+            check_form(
+                info, {"config?": {"epochs?": SIZE}, "seed?": COUNT, "versions?": {"*": TEXT}}, "its description"
+            )
+        except ValueError as error:
+            raise ValueError(f"{path} holds training dynamics that cannot be used: {error}") from None
         if set(tensors) != set(_TENSORS) or not isinstance(info.get("digest"), str):
             raise ValueError(f"{path} holds {', '.join(sorted(tensors))}: expected {', '.join(_TENSORS)} and a digest")
         if not _fit(**tensors):
@@ -97,7 +104,13 @@ def _fit(probabilities: Tensor, correct: Tensor, labels: Tensor, final: Tensor, 
         and final.shape == (patches, classes)
         and features.ndim == 2
         and len(features) == patches
+        and all(_are_probabilities(values) for values in (probabilities, final))
+        and bool(torch.isfinite(features).all())
     )
+
+
+def _are_probabilities(values: Tensor) -> bool:
+    return bool(torch.isfinite(values).all()) and 0 <= float(values.min()) <= float(values.max()) <= 1
 
 
 def record_dynamics(

@@ -19,7 +19,7 @@ from torch import Tensor
 from .. import files
 from ..condensed import CondensedSet
 from ..data import normalize
-from . import card, foreign, loading
+from . import archives, card, loading
 from .class_names import class_folders, distinct
 from .rounding import Measured, to_bytes
 
@@ -179,13 +179,13 @@ def load_set(path: str | Path) -> CondensedSet:
 
 def _load_npz(path: Path) -> CondensedSet:
     try:
-        arrays = foreign.load_arrays(path)
-        info = json.loads(str(arrays["info"]))
+        arrays = archives.load_arrays(path)
+        info = files.parse_json(str(arrays["info"]))
         stored = torch.from_numpy(arrays["stored" if info["factor"] > 1 else "images"])
-    except (ValueError, KeyError, TypeError) as error:
+        if info.get("counts") is None:
+            stored = stored.reshape(len(info["classes"]), -1, *stored.shape[-3:])  # (K, N, C, H, W)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path} is no npz file of mdckit: read foreign sets with import_set ({error})") from None
-    if info.get("counts") is None:
-        stored = stored.reshape(len(info["classes"]), -1, *stored.shape[-3:])  # (K, N, C, H, W)
     return CondensedSet.from_parts(stored, info, path)
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .. import sources
-from ..decoding import decode_images
+from ..decoding import decode_images, image_files
+from .archives import NeedsCodeError, load_arrays, load_torch, most_bytes
 
 LAYOUTS = {
     "idc": "an IDC, MDC or DREAM file",
@@ -22,11 +23,6 @@ LAYOUTS = {
     "folder": "an image folder",
 }
 KNOWN = "[data, targets] .pt, res_*.pt, images_best.pt with labels_best.pt, .npz, .parquet or a folder of class folders"
-# The accuracies beside DC's images are numpy numbers: plain data, but torch refuses them unless they are listed, by
-# their names in numpy 1 and 2.
-_SCALAR = np.float64(0).__reduce__()[0]
-_SCALAR_NAMES = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-_NUMPY_NUMBERS = [*((_SCALAR, name) for name in _SCALAR_NAMES), np.dtype, np.dtypes.Float64DType]
 
 
 @dataclass(frozen=True)
@@ -97,26 +93,12 @@ def _read_pair(images: Path, labels: Path) -> Found:
 
 def _load_pt(path: Path) -> object:
     try:
-        with torch.serialization.safe_globals(_NUMPY_NUMBERS):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (PermissionError, MemoryError):
-        raise
-    except Exception as error:  # a damaged file can fail anywhere in torch's reader
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        # torch's own words advise to open the file all the same, so they are not passed on
-        why = f"needs code to be opened ({code[1]}), which mdckit does not run" if code else "is truncated or damaged"
-        raise ValueError(f"{path.name} {why}: ask for a file of torch.save that holds only tensors") from None
-
-
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an npz file; ValueError, without the file's name, where it is damaged or needs code."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (PermissionError, MemoryError):
-        raise
-    except Exception as error:  # zip, zlib and numpy each have their own errors for damaged files
-        raise ValueError(f"it is truncated or no npz file of plain arrays ({error})") from None
+        return load_torch(path)
+    except NeedsCodeError as error:
+        why = f"needs code to be opened ({error}), which mdckit does not run"
+    except ValueError:  # torch's own words advise to open the file all the same, so they are not passed on
+        why = "is truncated or damaged"
+    raise ValueError(f"{path.name} {why}: ask for a file of torch.save that holds only tensors")
 
 
 def _read_npz(path: Path, target: Target) -> Found:
@@ -136,7 +118,7 @@ def _read_npz(path: Path, target: Target) -> Found:
 
 
 def _tensor(name: str, array: np.ndarray) -> Tensor:
-    if array.dtype.kind not in "uif":
+    if array.dtype.kind not in "uif" or array.dtype.itemsize > 8:
         raise ValueError(f"its {name} are {array.dtype}: expected numbers")
     return torch.from_numpy(array.astype(np.float64 if array.dtype.kind == "f" else np.int64))
 
@@ -154,34 +136,45 @@ class _Row(io.BytesIO):
     def __str__(self) -> str:
         return self.name
 
-    def open(self, mode: str, buffering: int) -> io.BytesIO:
+    def read_bytes(self) -> bytes:
         """As that of a `Path`."""
-        return io.BytesIO(self.getvalue())
+        return self.getvalue()
 
 
 def _read_parquet(path: Path, channels: int) -> Found:
-    import pandas as pd
-
     try:
-        table = pd.read_parquet(path)
+        from pyarrow import parquet
     except ImportError:
         raise ImportError(f"{path} needs pyarrow to be read: pip install 'mdckit[hub]'") from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            _check_size(file.metadata, path)
+            count, names = file.metadata.num_rows, file.schema_arrow.names
+            image = next((name for name in ("image", "img") if name in names), None)  # img: the Hub's CIFAR
+            label = next((name for name in ("label", "fine_label") if name in names), None)
+            table = file.read([image, label]) if image and label else []
+            cells, labels = (table[image].to_pylist(), table[label].to_numpy()) if table else ([], None)
     except Exception as error:  # pyarrow has its own errors for damaged files
         raise ValueError(f"it is truncated or no parquet file ({error})") from None
-    image = next((name for name in ("image", "img") if name in table.columns), None)  # img: the Hub's CIFAR
-    label = next((name for name in ("label", "fine_label") if name in table.columns), None)
-    if not image or not label or not len(table):
-        columns = ", ".join(map(str, table.columns))
-        raise ValueError(f"it holds {len(table)} rows of the columns {columns}: expected image and label")
-    rows = [_Row(row, cell, image) for row, cell in enumerate(table[image])]
+    if not cells:
+        columns = ", ".join(names)
+        raise ValueError(f"it holds {count} rows of the columns {columns}: expected image and label")
+    rows = [_Row(row, cell, image) for row, cell in enumerate(cells)]
     images = decode_images(rows, mode="L" if channels == 1 else "RGB")
-    return Found("parquet", images, _tensor("labels", table[label].to_numpy()))
+    return Found("parquet", images, _tensor("labels", labels))
+
+
+def _check_size(metadata, path: Path) -> None:
+    """Raise ValueError where a parquet file claims to unpack to more than a file of its size may."""
+    size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if size > most_bytes(path) or metadata.num_rows > path.stat().st_size:
+        raise ValueError(f"it claims {metadata.num_rows:,} rows of {size:,} bytes in all")
 
 
 def _read_folder(path: Path, target: Target) -> Found:
     folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     names = [p.name for p in folders]
-    listing = [sorted(p for p in f.iterdir() if p.is_file() and not p.name.startswith(".")) for f in folders]
+    listing = [image_files(folder) for folder in folders]
     for folder, images in zip(folders, listing, strict=True):
         if not images:
             raise ValueError(f"its class folder {folder.name} holds no images: fill it or remove it")
