@@ -66,7 +66,9 @@ def load_checkpoint(path: str | Path, data: ImageData, recipes: Sequence[Recipe]
     except ValueError as error:
         raise ValueError(f"{path} holds a checkpoint that cannot be used: {error}") from None
     if info["run"] != now:
-        raise ValueError(f"{path} belongs to another run ({difference(info['run'], now)}): move it or use its settings")
+        raise ValueError(
+            f"{path} belongs to another run ({files.brief(difference(info['run'], now))}): move it or use its settings"
+        )
     if info["outer"] > config.outer:
         raise ValueError(f"{path} is at outer loop {info['outer']}, but only {config.outer} are asked")
     sets = {}

@@ -227,7 +227,7 @@ class CondensedSet:
         except KeyError as error:
             raise ValueError(f"{path} holds no {error}, so it is not a whole mdckit condensed set") from None
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} holds a set that cannot be used: {error}") from None
+            raise ValueError(f"{path} holds a set that cannot be used: {files.brief(error)}") from None
 
     def save(self, path: str | Path) -> Path:
         """Write the set as one safetensors file, atomically; raises OSError naming the path."""

@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .files import brief
+
 CHUNK = 64  # files a thread takes at a time: handing small files over one by one costs more than decoding them
 LARGEST = 2**28  # bytes of an image file
 # A file may claim this many pixels, or so many per byte if it is larger: photos have fewer than 10, and memory is taken
@@ -75,7 +77,7 @@ def _decode(path: Path, size: int | None, mode: str | None) -> np.ndarray:
         if size is not None:
             image = _resize_and_crop(image, size)
     except Exception as error:  # a damaged file can fail anywhere in Pillow
-        raise ValueError(f"{path} is not a readable image: {error}") from None
+        raise ValueError(f"{path} is not a readable image: {brief(error)}") from None
     if found[:1] in ("I", "F"):
         raise ValueError(f"{path} has more than 8 bits per pixel (mode {found}): convert it to 8 bits")
     return image

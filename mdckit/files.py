@@ -111,6 +111,15 @@ def require_file(path: str | Path, what: str) -> Path:
     return path
 
 
+def brief(error: object) -> str:
+    """What an error of a library says, in a line: of damaged files some repeat half, or add where in C++ they were.
+
+    >>> brief(ValueError("unknown type\\nraised from ..."))
+    'unknown type'
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
 def save_json(path: str | Path, value: object) -> Path:
     """Write `value` as indented JSON, atomically."""
     return write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())

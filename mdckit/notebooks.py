@@ -73,7 +73,7 @@ def read_parameters(path: str | Path) -> dict:
         if odd is not None:
             raise ValueError(f"the value of {str(odd)[:40]!r} is no text, number, true, false, null, list or mapping")
     except (ValueError, ArithmeticError, LookupError, TypeError, RecursionError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} holds no parameters: {' '.join(str(error).split())[:300]}") from None
+        raise ValueError(f"{path} holds no parameters: {files.brief(' '.join(str(error).split()))}") from None
     return found
 
 

@@ -108,7 +108,7 @@ class Expert:
             # sizes that a file claims are no reason to take the memory for them
             expected = dict(outline(tuple(data["shape"]), len(data["classes"]), config).named_parameters())
         except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"{path} holds an expert that cannot be used: {error}") from None
+            raise ValueError(f"{path} holds an expert that cannot be used: {files.brief(error)}") from None
         shapes = {name: (config.epochs + 1, *value.shape) for name, value in expected.items()}
         if {name: tuple(value.shape) for name, value in tensors.items()} != shapes:
             raise ValueError(f"{path} holds parameters that are not those of {config.epochs} epochs of its network")
@@ -206,4 +206,6 @@ def _require_same(path: Path, expert: Expert, config: ExpertConfig, data: dict) 
     pairs = (expert.data, expert.config), (data, config)
     there, here = (of_data | asdict(settings) | {"count": None} for of_data, settings in pairs)
     if there != here:
-        raise ValueError(f"{path} is an expert of another run ({difference(there, here)}): keep it in another folder")
+        raise ValueError(
+            f"{path} is an expert of another run ({files.brief(difference(there, here))}): keep it in another folder"
+        )

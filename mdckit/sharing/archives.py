@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..files import brief
+
 # The accuracies beside DC's images are numpy numbers: plain data, but torch refuses them unless they are listed, by
 # their names in numpy 1 and 2.
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -48,7 +50,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     except PermissionError:
         raise
     except Exception as error:  # zip, zlib and numpy each have their own errors for damaged files
-        raise ValueError(f"it is truncated or no npz file of plain arrays ({error})") from None
+        raise ValueError(f"it is truncated or no npz file of plain arrays ({brief(error)})") from None
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:

@@ -185,7 +185,9 @@ def _load_npz(path: Path) -> CondensedSet:
         if info.get("counts") is None:
             stored = stored.reshape(len(info["classes"]), -1, *stored.shape[-3:])  # (K, N, C, H, W)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"{path} is no npz file of mdckit: read foreign sets with import_set ({error})") from None
+        raise ValueError(
+            f"{path} is no npz file of mdckit: read foreign sets with import_set ({files.brief(error)})"
+        ) from None
     return CondensedSet.from_parts(stored, info, path)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import sources
 from ..decoding import decode_images, image_files
+from ..files import brief
 from .archives import NeedsCodeError, load_arrays, load_torch, most_bytes
 
 LAYOUTS = {
@@ -155,7 +156,7 @@ def _read_parquet(path: Path, channels: int) -> Found:
             table = file.read([image, label]) if image and label else []
             cells, labels = (table[image].to_pylist(), table[label].to_numpy()) if table else ([], None)
     except Exception as error:  # pyarrow has its own errors for damaged files
-        raise ValueError(f"it is truncated or no parquet file ({error})") from None
+        raise ValueError(f"it is truncated or no parquet file ({brief(error)})") from None
     if not cells:
         columns = ", ".join(names)
         raise ValueError(f"it holds {count} rows of the columns {columns}: expected image and label")

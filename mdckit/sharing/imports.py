@@ -69,7 +69,7 @@ def import_set(
     check_count("experiment", experiment, 0)
     if factor is not None:
         check_count("factor", factor)
-    if not path.exists():
+    if not path.is_dir() and not path.is_file():  # a pipe would be waited for without end
         raise FileNotFoundError(f"no file {path}: expected {KNOWN}")
     try:
         found = read(path, target, experiment)

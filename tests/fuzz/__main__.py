@@ -21,13 +21,16 @@ def main() -> int:
     if options.case is not None:
         folder = tempfile.mkdtemp(prefix="fuzz")
         command = [sys.executable, "-B", "-m", "tests.fuzz.worker", folder, str(options.seed), str(options.case)]
-        print(f"in {folder}/case:")
-        return subprocess.run(command, check=False).returncode
-    found = fuzz.run(options.cases, options.seed)
+        print(f"in {folder}/case:", flush=True)
+        return subprocess.run(command, check=False, timeout=fuzz.START).returncode
+
+    def tell(case: dict) -> None:
+        again = f"python -m tests.fuzz --seed {options.seed} --case {case['number']}"
+        print(f"FAILED {json.dumps(case)}\nagain: {again}\n", flush=True)
+
+    found = fuzz.run(options.cases, options.seed, tell=tell)
     files.save_json(options.output, found)
     print(table(found))
-    for case in found["failed"]:
-        print(f"\nFAILED {json.dumps(case)}\nagain: python -m tests.fuzz --seed {options.seed} --case {case['number']}")
     return bool(found["failed"])
 
 

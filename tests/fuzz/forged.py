@@ -137,7 +137,9 @@ def zip_names(content: bytes, random: Random, canary: Path) -> bytes:
     i = random.randrange(len(parts))
     name, part = parts[i]
     base = name.rpartition("/")[2]
-    new = random.choice(("../" * 5 + base, "/tmp/mdckit-out/" + base, "", name + "/", "a" * 300, "é\\" + base, base[1:]))
+    new = random.choice(
+        ("../" * 5 + base, "/tmp/mdckit-out/" + base, "", name + "/", "a" * 300, "é\\" + base, base[1:])
+    )
     link = zipfile.ZipInfo(name)
     link.external_attr = 0o120777 << 16  # a symbolic link, where they are unpacked
     match random.randrange(4):
@@ -168,10 +170,22 @@ def zip_lie(content: bytes, random: Random, canary: Path) -> bytes:
     """Sizes in the directory at the end that are not those of the parts."""
     places = [m.start() for m in re.finditer(b"PK\x01\x02", content)]
     place = random.choice(places) + random.choice((10, 16, 20, 24, 28, 42))
-    return content[:place] + random.choice((b"\xff\xff\xff\x7f", b"\x00" * 4, b"\x10\x00\x00\x00")) + content[place + 4 :]
+    return (
+        content[:place] + random.choice((b"\xff\xff\xff\x7f", b"\x00" * 4, b"\x10\x00\x00\x00")) + content[place + 4 :]
+    )
 
 
 ZIP = (zip_names, zip_bomb, zip_lie)
+
+
+def torch_zip(content: bytes, random: Random, canary: Path) -> bytes:
+    """The same for files of torch.save, which are zip archives or else end early."""
+    return (
+        random.choice(ZIP)(content, random, canary)
+        if content[:2] == b"PK"
+        else content[: random.randrange(len(content))]
+    )
+
 
 # -- npz
 
@@ -186,13 +200,25 @@ def npz_header(content: bytes, random: Random, canary: Path) -> bytes:
     parts = _unzip(content)
     name = random.choice(list(parts))
     array = np.load(io.BytesIO(parts[name]))
-    shape = random.choice((array.shape, (10**12,), (2**62, 4), (-1,), (0, 10**18), (), (1,) * 40, tuple(array.shape[::-1])))
+    shape = random.choice(
+        (array.shape, (10**12,), (2**62, 4), (-1,), (0, 10**18), (), (1,) * 40, tuple(array.shape[::-1]))
+    )
     descr = random.choice(
         (array.dtype.str, "'|O'", "<f8", ">f4", "<U1000000", "<c16", "|V8", "<M8[s]", "<f2", "('<f4', (1000000,))")
     )
     descr = descr if descr[0] in "('" else repr(descr)
     header = "{'descr': %s, 'fortran_order': %s, 'shape': %s}" % (descr, random.choice(("True", "False")), shape)  # noqa: UP031
-    header = random.choice((header, header, header, header, "(" * 500 + ")" * 500, "-" * 9000 + "1", f"__import__('os').mkdir({str(canary)!r})"))
+    header = random.choice(
+        (
+            header,
+            header,
+            header,
+            header,
+            "(" * 500 + ")" * 500,
+            "-" * 9000 + "1",
+            f"__import__('os').mkdir({str(canary)!r})",
+        )
+    )
     parts[name] = _npy(header, parts[name][-array.nbytes :], random.choice(((1, 0), (2, 0), (3, 0), (9, 9))))
     return _zip(list(parts.items()))
 
@@ -205,7 +231,11 @@ def npz_arrays(content: bytes, random: Random, canary: Path) -> bytes:
     made = (
         lambda: np.array([Code(canary)], dtype=object),
         lambda: whole.astype(str) if whole.size < 5000 else np.array("text"),
-        lambda: whole.astype(random.choice((">f4", "f2", "i1", "u2", "f8", "c8", "?"))) if whole.dtype.kind != "U" else whole,
+        lambda: (
+            whole.astype(random.choice((">f4", "f2", "i1", "u2", "f8", "c8", "?")))
+            if whole.dtype.kind != "U"
+            else whole
+        ),
         lambda: whole.reshape(-1)[: random.randrange(5)],
         lambda: np.zeros((0, 3)),
         lambda: np.full(whole.shape, random.choice((np.nan, np.inf, -1, 1e30))),
@@ -243,7 +273,9 @@ def npz_info(content: bytes, random: Random, canary: Path) -> bytes:
 def torch_code(content: bytes, random: Random, canary: Path) -> bytes:
     """Tensors, and code beside them; in a zip file, in the older format, or in the oldest, a tar file."""
     images, labels, buffer = torch.rand(6, 3, 8, 8), torch.arange(6), io.BytesIO()
-    value = random.choice(([images, labels, Code(canary)], {"data": [[images, labels]], "x": Code(canary)}, Code(canary)))
+    value = random.choice(
+        ([images, labels, Code(canary)], {"data": [[images, labels]], "x": Code(canary)}, Code(canary))
+    )
     torch.save(value, buffer, _use_new_zipfile_serialization=random.random() < 0.5)
     if random.random() < 0.7:
         return buffer.getvalue()
@@ -321,7 +353,7 @@ def torch_sizes(content: bytes, random: Random, canary: Path) -> bytes:
     """A pickle that claims storages of other sizes than there are."""
     numbers = [m.start() for m in re.finditer(rb"cpuq.[JMK]", content, re.DOTALL)]
     if not numbers:
-        return zip_lie(content, random, canary) if content[:2] == b"PK" else content[: len(content) // 2]
+        return torch_zip(content, random, canary)
     place = random.choice(numbers) + 5
     width = {b"J": 4, b"M": 2, b"K": 1}[content[place : place + 1]]
     new = random.choice((2**31 - 1, 10**6, 1, 0, 5000)).to_bytes(4, "little")
@@ -337,7 +369,7 @@ def torch_sizes(content: bytes, random: Random, canary: Path) -> bytes:
     return _zip(list(parts.items()))
 
 
-TORCH = (torch_code, torch_values, torch_values, torch_pickle, torch_sizes)
+TORCH = (torch_code, torch_values, torch_values, torch_pickle, torch_sizes, torch_zip)
 
 # -- pictures
 
@@ -389,7 +421,13 @@ def yaml_text(content: bytes, random: Random, canary: Path) -> bytes:
     laughs += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12))
     call = f"!!python/object/apply:os.mkdir ['{canary}']"
     odd = (".nan", ".inf", "9" * 10_000, "0x" + "f" * 5000, "2001-01-01", "!!binary aaaa", "!!set {a, b}", "~", "1e999")
-    odd += ('"\\ud800"', '"\\"; import os; os.mkdir(\'' + str(canary) + "') #\"", "? [a]\n: b", "1:2:3", "!!omap [a: 1]")
+    odd += (
+        '"\\ud800"',
+        '"\\"; import os; os.mkdir(\'' + str(canary) + "') #\"",
+        "? [a]\n: b",
+        "1:2:3",
+        "!!omap [a: 1]",
+    )
     deep = random.choice((30, 500, 20_000))
     lines = (
         laughs,
@@ -447,7 +485,10 @@ def parquet(content: bytes, random: Random, canary: Path) -> bytes:
         lambda: {"image": [{"path": "../../x"}] * len(images), "label": labels},
         lambda: {"image": [{"bytes": None}] * len(images), "label": labels},
         lambda: {"image": images[:0], "label": labels[:0]},
-        lambda: {"image": pyarrow.array(["x"]).take(pyarrow.array(np.zeros(3 * 10**6, int))), "label": np.zeros(3 * 10**6, int)},
+        lambda: {
+            "image": pyarrow.array(["x"]).take(pyarrow.array(np.zeros(3 * 10**6, int))),
+            "label": np.zeros(3 * 10**6, int),
+        },
         lambda: {"image": [{"bytes": bytes(5 * 10**7)}] * 6, "label": labels[:6]},
         lambda: {"image": images, "label": pyarrow.array(labels).dictionary_encode()},
         lambda: {"img": images, "fine_label": labels},
@@ -458,9 +499,13 @@ def parquet(content: bytes, random: Random, canary: Path) -> bytes:
     if random.random() < 0.15:
         column = table.schema.field(table.num_columns - 1).with_metadata(extension)
         table = table.cast(table.schema.set(table.num_columns - 1, column))
-    metadata = random.choice((None, None, {"pandas": "[" * 100_000}, {"pandas": '{"columns": 3}'}, {"huggingface": "x"}))
+    metadata = random.choice(
+        (None, None, {"pandas": "[" * 100_000}, {"pandas": '{"columns": 3}'}, {"huggingface": "x"})
+    )
     buffer = io.BytesIO()
-    files_.write_table(table.replace_schema_metadata(metadata), buffer, compression=random.choice(("snappy", "zstd", "none")))
+    files_.write_table(
+        table.replace_schema_metadata(metadata), buffer, compression=random.choice(("snappy", "zstd", "none"))
+    )
     return buffer.getvalue()
 
 
@@ -477,4 +522,6 @@ def idx(content: bytes, random: Random, canary: Path) -> bytes:
 
 def literal(text: str) -> object:
     """What a line of code such as ``3`` or ``float('nan')`` stands for, which is all that parameters may be."""
-    return ast.literal_eval(text.replace("float('nan')", "'nan'").replace("float('inf')", "1e999").replace("float('-inf')", "-1e999"))
+    return ast.literal_eval(
+        text.replace("float('nan')", "'nan'").replace("float('inf')", "1e999").replace("float('-inf')", "-1e999")
+    )

@@ -3,7 +3,8 @@
     python -m tests.fuzz.worker FOLDER SEED
 
 Every case is a function of (seed, number) alone. Answers are lines of JSON: what was done, "read", "refused" or what
-went wrong, seconds and the memory that reading took. A crash, a hang and too much memory are for the parent to see.
+went wrong, seconds of a core and the memory that reading took. A crash, a hang and too much memory are for the parent
+to see.
 """
 
 import ctypes
@@ -25,7 +26,16 @@ from tests.fuzz.readers import READERS, Reader
 
 FOLDER_OF_CASE, CANARY = "case", "canary"
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-STARTS = ("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn")
+STARTS = (
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.spawn",
+    "subprocess.Popen",
+    "pty.spawn",
+)
 STARTS += ("socket.connect", "socket.bind", "webbrowser.open")
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod")
 LONGEST = 1500  # letters of an error: it names the file, it does not repeat it
@@ -53,7 +63,7 @@ class Watch:
     def _expect_inside(self, event: str, path) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
             return
-        place = os.path.abspath(os.fsdecode(path))
+        place = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 (links may stay what they are)
         if not place.startswith(f"{self.inside}{os.sep}") and place != os.devnull:
             self.seen.append(f"{event} {place}")
 
@@ -97,9 +107,9 @@ class Worker:
         before = sorted(self.folder.iterdir())
         torch.manual_seed(number)
         held = forget_peak()
-        self.watch.on, begin = True, time.perf_counter()
+        self.watch.on, begin = True, time.process_time()
         outcome, why = self._read(reader, name, sample, file, forged, verbose)
-        self.watch.on, seconds = False, time.perf_counter() - begin
+        self.watch.on, seconds = False, time.process_time() - begin
         if self.watch.seen or self.canary.exists() or sorted(self.folder.iterdir()) != before:
             outcome, why = "escaped", "; ".join(self.watch.seen) or f"{self.canary} or a neighbour was made"
             self.watch.seen.clear()
@@ -152,7 +162,7 @@ class Worker:
             if verbose:
                 traceback.print_exc()
             return "unusable", "".join(traceback.format_exception(error)[-3:])[-600:]
-        if (reader.heals or (reader.sealed and not forged)) and found != self.sound[name, sample]:
+        if (reader.heals or reader.sealed) and not forged and found != self.sound[name, sample]:
             return "wrong", "read, but not as it was written"
         return "read", ""
 
