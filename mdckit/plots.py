@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -19,7 +19,11 @@ from . import files
 from .condensed import CondensedSet
 
 _DRAWING = threading.Lock()  # fonts are shared by all figures, and widgets draw in several threads
-METHODS = {  # name -> (label, colour, marker); colours of seaborn's colour-blind palette
+PALETTE = (  # seaborn's colour-blind palette: importing seaborn takes a second
+    *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
+    *("#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"),
+)
+METHODS = {  # name -> (label, colour of the palette, marker)
     "baseline_c": ("Baseline C (one condensation)", 7, "s"),
     "mdc": ("MDC", 0, "o"),
     "all_prefixes": ("all prefixes at once", 2, "^"),
@@ -63,8 +67,7 @@ class Picture(Figure):
 def style(method: str, position: int = 0) -> dict:
     """Line style of a method, the same in every figure."""
     label, colour, marker = METHODS.get(method, (method, position, "osD^vP"[position % 6]))
-    palette = sns.color_palette("colorblind")
-    return {"label": label, "color": palette[colour % len(palette)], "marker": marker}
+    return {"label": label, "color": PALETTE[colour % len(PALETTE)], "marker": marker}
 
 
 def accuracy(
@@ -201,7 +204,7 @@ def over_loops(rows: Sequence[Sequence[float]], ylabel: str, *, log: bool = Fals
     """A line per subset S[n] against the outer loop (MDC Tables 10, 11); rows are [t, value of S[1], of S[2], ...]."""
     fig, ax = _figure((7.0, 4.0))
     loops, *subsets = zip(*rows, strict=True)
-    palette = sns.color_palette("viridis", len(subsets))
+    palette = colormaps["viridis"](np.linspace(0, 1, len(subsets) + 2)[1:-1])
     for n, (color, values) in enumerate(zip(palette, subsets, strict=True), start=1):
         ax.plot(loops, values, color=color, marker="o", ms=4, label=f"S[{n}]")
     ax.set(xlabel="outer loop t", ylabel=ylabel, yscale="log" if log else "linear")

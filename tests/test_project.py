@@ -137,6 +137,13 @@ def foreign_imports(tree):
     return names
 
 
+def at_import(tree):
+    """Of these, the modules that are imported together with it."""
+    return foreign_imports(
+        ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    )
+
+
 IMPORTS = {name: own_imports(name) for name in MODULES if name not in ("__init__", "__main__")}
 
 
@@ -172,8 +179,12 @@ def test_every_imported_package_is_a_declared_dependency():
 def test_packages_of_an_extra_are_imported_only_where_they_are_used():
     for name, packages in OPTIONAL.items():
         assert packages <= foreign_imports(MODULES[name]) & set(ALL) - set(CORE)
-        at_import = [node for node in MODULES[name].body if isinstance(node, ast.Import | ast.ImportFrom)]
-        assert not packages & foreign_imports(ast.Module(at_import, []))
+        assert not packages & at_import(MODULES[name])
+
+
+def test_packages_that_take_a_second_are_imported_only_where_they_are_used():
+    assert {"seaborn", "sklearn"} <= set().union(*map(foreign_imports, MODULES.values()))
+    assert not {"seaborn", "sklearn", "scipy"} & set().union(*map(at_import, MODULES.values()))
 
 
 def test_only_one_module_knows_the_names_of_devices():

@@ -7,6 +7,7 @@ import reference_scores as reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import cluster
 
 from mdckit import CondensedSet, scores
 from mdckit.pruning import selection
@@ -273,12 +274,12 @@ def test_prototypes_are_the_patches_nearest_to_the_centres(balanced):
 def test_prototypes_are_those_of_a_literal_loop_over_the_centres(balanced, monkeypatch):
     fitted = []
 
-    class Seen(selection.KMeans):
+    class Seen(cluster.KMeans):
         def fit(self, features):
             fitted.append((super().fit(features).cluster_centers_.tolist(), features.tolist()))
             return self
 
-    monkeypatch.setattr(selection, "KMeans", Seen)
+    monkeypatch.setattr(cluster, "KMeans", Seen)
     whole = make(n=5)
     picked = chosen(ssp(whole, log_of(whole), 3, balanced=balanced, seed=2), whole)
     wanted = []

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -67,12 +66,14 @@ def mls_choices(traces: Mapping[str, Sequence[Sequence[int]]], title: str = "") 
     `traces` maps the name of a row to its trace of [t, n], all with the same loops t: those of a class-wise set's
     ``mls_trace`` by class, and any other to compare with.
     """
+    import seaborn  # it takes a second, and nothing else needs it
+
     sizes = pd.DataFrame({name: dict(trace) for name, trace in traces.items()}).T  # (rows, choices)
     margin = 0.8 + 0.09 * max(map(len, traces))  # of the row labels, as in `plots.image_grid`
     width = max(4.5, 0.5 * sizes.shape[1] + margin)
     fig = Picture(figsize=(width, 0.34 * len(sizes) + 0.9), layout="constrained")
     ax = fig.subplots()
-    sns.heatmap(sizes, vmin=0, cmap="Blues", annot=True, fmt="d", cbar=False, linewidths=1.5, ax=ax)
+    seaborn.heatmap(sizes, vmin=0, cmap="Blues", annot=True, fmt="d", cbar=False, linewidths=1.5, ax=ax)
     ax.tick_params(length=0, rotation=0)
     ax.set(xlabel="outer loop t after which S[n] was chosen", ylabel="")
     ax.set_title(title, loc="left")

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from ..checks import check_count
@@ -83,6 +82,8 @@ def ssp(
     >>> ssp(made, log, 2, balanced=True).patches_per_class
     (2, 2)
     """
+    from sklearn.cluster import KMeans  # it takes a second, and nothing else needs it
+
     dynamics.check(condensed)
 
     def prototypes(members: Tensor, count: int) -> Tensor:
