@@ -15,12 +15,17 @@ FOLDER = Path(__file__).parents[1] / "notebooks" / "assignments"
 sys.path.insert(0, str(FOLDER))
 from grading import ExecuteAll  # noqa: E402
 
+EMPTY = """
+for name in {*globals()} - {*get_ipython().user_ns_hidden}:
+    del globals()[name]
+"""  # as %reset, which takes half a second to look for garbage
+
 
 class OneKernel(ExecuteAll):
     """Executes all notebooks in one kernel, emptied in between: importing PyTorch takes longer than most of them."""
 
     def preprocess(self, nb, resources):
-        nb.cells.insert(0, new_code_cell("%reset -f"))
+        nb.cells.insert(0, new_code_cell(EMPTY))
         nb, resources = super().preprocess(nb, resources, self.manager)
         self.kc.stop_channels()
         del nb.cells[0]
