@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from PIL import Image
 from torch import Tensor
 
@@ -207,7 +207,9 @@ def over_loops(rows: Sequence[Sequence[float]], ylabel: str, *, log: bool = Fals
     palette = colormaps["viridis"](np.linspace(0, 1, len(subsets) + 2)[1:-1])
     for n, (color, values) in enumerate(zip(palette, subsets, strict=True), start=1):
         ax.plot(loops, values, color=color, marker="o", ms=4, label=f"S[{n}]")
-    ax.set(xlabel="outer loop t", ylabel=ylabel, yscale="log" if log else "linear")
+    ax.set(xlabel="outer loop t", ylabel=ylabel)
+    if log:
+        _use_log_scale(ax)
     ax.set_title(title, loc="left")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     upwards = subsets[0][-1] < subsets[-1][-1]  # the legend names the lines in the order they lie
@@ -240,7 +242,9 @@ def curves(
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if name in (levels or {}):
             ax.axhline(levels[name], ls="--", lw=1.5, color=look["color"])
-    ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if log:
+        _use_log_scale(ax)
     ax.set_title(title, loc="left")
     if len(lines) > 1:
         ax.legend(frameon=False)
@@ -258,6 +262,13 @@ def png(fig: Figure, dpi: int = 100) -> bytes:
 def save(fig: Figure, path: str | Path) -> Path:
     """Write the figure as a PNG file, atomically."""
     return files.write_atomically(path, png(fig, dpi=150))
+
+
+def _use_log_scale(ax: Axes) -> None:
+    """A logarithmic y axis with numbers as 6, not as 6 x 10^0."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(LogFormatter())
+    ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def _figure(size: tuple[float, float], grid: bool = True) -> tuple[Figure, Axes]:
