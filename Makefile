@@ -29,7 +29,7 @@ yoco: setup
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --durations 10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
 	@cat results/grading/*.md
 	$(BIN)/nbstripout -t notebooks/02_gradient_matching.ipynb > results/nbval.ipynb
 	$(BIN)/python -m pytest -o addopts= --nbval-lax --nbval-current-env results/nbval.ipynb

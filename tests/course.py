@@ -1,6 +1,7 @@
 """A course in a folder of its own: release an assignment, hand in, grade headless, look at the points."""
 
 import copy
+import inspect
 import sys
 from pathlib import Path
 
@@ -21,11 +22,28 @@ for name in {*globals()} - {*get_ipython().user_ns_hidden}:
 """  # as %reset, which takes half a second to look for garbage
 
 
+def remember_results():
+    """For a kernel: a set tested before, on the same images and with the same settings, is not tested again."""
+    import mdckit
+
+    test, known = mdckit.evaluate, {}
+
+    def evaluate(condensed, data, config):
+        images = [(tensor.shape, tensor.numpy().tobytes()) for tensor in (data.x_test, data.y_test)]
+        key = str((condensed.digest, condensed.mean, condensed.std, config)), *images[0], *images[1]
+        if key not in known:
+            known[key] = test(condensed, data, config)
+        return known[key]
+
+    mdckit.evaluate = evaluate
+
+
 class OneKernel(ExecuteAll):
     """Executes all notebooks in one kernel, emptied in between: importing PyTorch takes longer than most of them."""
 
     def preprocess(self, nb, resources):
-        nb.cells.insert(0, new_code_cell(EMPTY))
+        first = f"{inspect.getsource(remember_results)}\nremember_results()\n" * (not self.manager.has_kernel)
+        nb.cells.insert(0, new_code_cell(first + EMPTY))
         nb, resources = super().preprocess(nb, resources, self.manager)
         self.kc.stop_channels()
         del nb.cells[0]

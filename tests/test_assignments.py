@@ -211,7 +211,7 @@ def class_gradient(net, images, label):
     "prefix_gradients": """
 def prefix_gradients(groups, sizes):
     print("x" * 30_000_000)
-    for number in range(200_000):
+    for number in range(40_000):
         print("line", number)
     counts = torch.tensor(sizes).cumsum(0)
     images = [layer.repeat_interleave(torch.tensor(sizes), 0) for layer in groups]
