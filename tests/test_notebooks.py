@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,8 @@ import psutil
 import pytest
 import torch
 import yaml
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from PIL import Image
 from records import RESIZED, RUN
 
@@ -188,30 +191,40 @@ def test_run_that_cannot_be_saved_goes_on_from_its_checkpoint(tmp_path, monkeypa
     assert not Path("broken/checkpoint.safetensors").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "bad", "message"),
-    [
-        ("20_run", {"train": {"width": 0}}, "width must be an integer >= 1, got 0"),
-        ("20_run", {"recipes": ["mcd"]}, "unknown recipe 'mcd'"),
-        ("20_run", {"condense": {"outr": 9}}, "unknown CondenseConfig setting 'outr': choose one of ipc, "),
-        ("20_run", {"train": {"epoch": 9}}, "unknown TrainConfig setting 'epoch': choose one of epochs, "),
-        ("20_run", {"ipc": 2, "sizes": [9]}, r"sizes \[9\] asked of 2 images per class"),
-        ("20_run", {"device": "gpu"}, "unknown device 'gpu'"),
-        ("20_run", {"dataset": "mnist6k"}, "unknown quick preset 'mnist6k'"),
-        ("21_resize", {"methods": ["lpbe"]}, "unknown method 'lpbe'"),
-        ("21_resize", {"sizes": [1, 11]}, "11 images per class asked of a set with 10"),
-        ("21_resize", {"source": "none.safetensors"}, "no file and no shipped set mnist5k_none.safetensors"),
-        ("22_retest", {"methods": ["baseline_a"]}, "no file and no shipped set mnist5k_baseline_a"),
-        ("22_retest", {"sets": "."}, r"no condensed sets in \.: give the folder `sets` of a finished run"),
-        ("22_retest", {"sizes": [1, 11]}, r"sizes \[11\] asked of baseline_c, which has 1, 2, 3"),
-        ("22_retest", {"train": {"network": "vgg"}}, "unknown network 'vgg'"),
-    ],
-)
-def test_bad_parameters_leave_no_results(name, bad, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(papermill.PapermillExecutionError, match=message):
-        notebooks.run(FOLDER / f"{name}.ipynb", "out.ipynb", {"results": "broken"} | bad)
-    assert not Path("broken").exists()
+class TestBadParameters:
+    """They end a run before it leaves anything; one kernel serves all, for it imports longer than it checks."""
+
+    @pytest.fixture(scope="class")
+    def kernel(self, tmp_path_factory):
+        kernel = AsyncKernelManager(kernel_name="python3")
+        with contextlib.chdir(tmp_path_factory.mktemp("empty")):
+            yield kernel
+        run_sync(kernel.shutdown_kernel)(now=True)
+
+    @pytest.mark.parametrize(
+        ("name", "bad", "message"),
+        [
+            ("20_run", {"train": {"width": 0}}, "width must be an integer >= 1, got 0"),
+            ("20_run", {"recipes": ["mcd"]}, "unknown recipe 'mcd'"),
+            ("20_run", {"condense": {"outr": 9}}, "unknown CondenseConfig setting 'outr': choose one of ipc, "),
+            ("20_run", {"train": {"epoch": 9}}, "unknown TrainConfig setting 'epoch': choose one of epochs, "),
+            ("20_run", {"ipc": 2, "sizes": [9]}, r"sizes \[9\] asked of 2 images per class"),
+            ("20_run", {"device": "gpu"}, "unknown device 'gpu'"),
+            ("20_run", {"dataset": "mnist6k"}, "unknown quick preset 'mnist6k'"),
+            ("21_resize", {"methods": ["lpbe"]}, "unknown method 'lpbe'"),
+            ("21_resize", {"sizes": [1, 11]}, "11 images per class asked of a set with 10"),
+            ("21_resize", {"source": "none.safetensors"}, "no file and no shipped set mnist5k_none.safetensors"),
+            ("22_retest", {"methods": ["baseline_a"]}, "no file and no shipped set mnist5k_baseline_a"),
+            ("22_retest", {"sets": "."}, r"no condensed sets in \.: give the folder `sets` of a finished run"),
+            ("22_retest", {"sizes": [1, 11]}, r"sizes \[11\] asked of baseline_c, which has 1, 2, 3"),
+            ("22_retest", {"train": {"network": "vgg"}}, "unknown network 'vgg'"),
+        ],
+    )
+    def test_bad_parameters_leave_no_results(self, kernel, name, bad, message, tmp_path, monkeypatch):
+        monkeypatch.setattr(papermill, "execute_notebook", partial(papermill.execute_notebook, km=kernel))
+        with pytest.raises(papermill.PapermillExecutionError, match=message):
+            notebooks.run(FOLDER / f"{name}.ipynb", tmp_path / "out.ipynb", {"results": str(tmp_path / "broken")} | bad)
+        assert [path.name for path in tmp_path.iterdir()] == ["out.ipynb"]
 
 
 def test_kernels_under_test_reach_nothing_outside(tmp_path):
