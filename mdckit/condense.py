@@ -26,6 +26,7 @@ from .progress import progress
 from .rng import generator
 from .streams import RealImages
 from .trajectory import fresh, trajectories
+from .watch import Watch, keeping
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def condense(
     With `checkpoint` the run's state is written there after every outer loop, and a run that finds its own
     checkpoint goes on from it: on a CPU with as many threads, bit for bit. Raises ValueError for settings, data or a
     checkpoint that do not go together, OSError where the checkpoint cannot be written and MemoryError where the run
-    would not fit, before any work.
+    would not fit, before any work; and `DivergenceError`, with the checkpoint kept as it was, where a set diverges.
 
     >>> from mdckit import baselines, load
     >>> config = CondenseConfig.preset("digits", "quick", ipc=2, outer=1, inner=1, width=8)
@@ -81,9 +82,10 @@ def condense(
     state = state or start(data, recipes, config)
     steps = condense_steps(data, recipes, config, device=device, state=state)
     done, total = state.outer * config.inner, config.outer * config.inner
-    for step in progress(steps, "condensing", total, done, show_progress):
-        if step.ends_outer and checkpoint is not None:
-            save_checkpoint(checkpoint, step.state, data, recipes, config)
+    with keeping(checkpoint, state):
+        for step in progress(steps, "condensing", total, done, show_progress):
+            if step.ends_outer and checkpoint is not None:
+                save_checkpoint(checkpoint, step.state, data, recipes, config)
     return condensed_sets(state, data, recipes, config)
 
 
@@ -153,7 +155,7 @@ def condense_steps(
 def _run(data, recipes, config, device, state, stopped) -> Iterator[Step]:
     for s in state.sets.values():
         s.images, s.velocity = s.images.to(device), s.velocity.to(device)
-    real, passes = RealImages(data, config, device), Passes.of(config)
+    real, passes, watch = RealImages(data, config, device), Passes.of(config), Watch(recipes, config)
     with parallel.cores(device, stopped) as pool:
         for t in range(state.outer + 1, config.outer + 1):
             paths, loop = trajectories(data, recipes, config, device, t), _Loop(recipes)
@@ -169,6 +171,7 @@ def _run(data, recipes, config, device, state, stopped) -> Iterator[Step]:
                     loss, distances = loss | found[0], distances | found[1]
                     if e < config.inner:  # nothing is matched on what the network would learn now
                         path.train(path.batches(real, state, t, e), config, pool, passes)
+                watch.look(t, e, loss, state, [path.net for path in paths])
                 loop.add(loss, distances)
                 mls = {r.name: [h.mls(t) for h in state.sets[r.name].subsets] for r in recipes}
                 frozen = {r.name: [h.frozen(t) for h in state.sets[r.name].subsets] for r in recipes}

@@ -12,6 +12,7 @@ from .config import Precision, TrainConfig
 from .parallel import Pool
 from .precision import reduced
 from .rng import ShuffledBatches, generator
+from .safety import Epochs
 
 
 def nothing() -> None:
@@ -72,12 +73,13 @@ def train_epochs(
 
     Yields after every epoch the logits (P, K) that each image got in its training pass, augmented and perhaps mixed
     with another, before the update. `seed` and `purpose` name the randomness. `check` is called before every batch and
-    may raise, to give up.
+    may raise, to give up. Raises `DivergenceError` where the network turns to NaN.
     """
     optimizer = torch.optim.SGD(net.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     milestones = [max(1, 2 * config.epochs // 3), max(1, 5 * config.epochs // 6)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.2)
     batches = ShuffledBatches(len(images), config.batch, seed, purpose)
+    watch = Epochs(f"training of a {config.network} (purpose {purpose!r}, seed {seed})", config.lr, config.epochs)
     for epoch in range(config.epochs):
         order, logits = [], []
         for b in range(epoch * batches.per_epoch, (epoch + 1) * batches.per_epoch):
@@ -88,4 +90,6 @@ def train_epochs(
                 train_step(net, optimizer, images[index], labels[index], config.augment, config.cutmix, random)
             )
         schedule.step()
-        yield torch.cat(logits)[torch.cat(order).argsort()]
+        outputs = torch.cat(logits)[torch.cat(order).argsort()]
+        watch.look(outputs, net)
+        yield outputs

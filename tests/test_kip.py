@@ -13,6 +13,7 @@ from mdckit.condensers.kip import KIPConfig, condense_kip, feature_kernel, kerne
 from mdckit.config import CondenseConfig
 from mdckit.data import normalize, to_float
 from mdckit.networks import fresh_convnet
+from mdckit.safety import DivergenceError
 from mdckit.sources import load
 
 CONFIG = KIPConfig(ipc=2, steps=3, targets=20, lr=0.01, depth=2, width=4)
@@ -225,7 +226,7 @@ def test_too_few_images_and_networks_that_do_not_suit_are_named(grey):
 
 def test_a_loss_that_explodes_is_named(monkeypatch, grey):
     monkeypatch.setattr(kip, "kernel_regression", lambda k_ts, k_ss, y_s, ridge: k_ts @ y_s * float("nan"))
-    with pytest.raises(ValueError, match=r"^the loss of step 0 is nan: lower lr or raise ridge$"):
+    with pytest.raises(DivergenceError, match=r"^kip has diverged in step 0 of \d+: its loss is nan.* or raise ridge"):
         condense(grey)
 
 

@@ -14,6 +14,7 @@ from mdckit.condensers.mtt import MTTConfig, condense_mtt, trajectory_distance, 
 from mdckit.config import CondenseConfig
 from mdckit.data import from_arrays, normalize, to_float
 from mdckit.networks import fresh_network
+from mdckit.safety import DivergenceError
 from mdckit.sources import load
 
 EXPERTS = ExpertConfig(count=2, epochs=3, lr=0.05, batch=16, augment="color_crop", width=4, depth=2)
@@ -336,7 +337,8 @@ def test_an_unroll_beyond_the_experts_is_refused(grey, two):
 def test_too_few_images_and_a_loss_that_explodes_are_named(grey, two):
     with pytest.raises(ValueError, match="21 training images per class needed, class '0' of grey has 20"):
         condense(grey, two, ipc=21)
-    with pytest.raises(ValueError, match=r"^the loss of iteration 0 is (nan|inf): lower lr, step_lr or step_size$"):
+    message = r"^mtt has diverged in iteration 0 of 2, with a loss of (nan|inf) .*step_size 1e\+30 is likely too large"
+    with pytest.raises(DivergenceError, match=message):
         condense(grey, two, step_size=1e30)
 
 

@@ -22,6 +22,7 @@ from ..machine import pick_device, versions
 from ..networks import fresh_network, outline
 from ..progress import progress
 from ..rng import ShuffledBatches, generator
+from ..safety import DivergenceError, finite, lower
 from ..training import train_step
 
 KIND = "expert trajectory"
@@ -129,7 +130,8 @@ def train_experts(
 
     Expert k depends on (data, config, k) alone, so a folder that holds some of these experts is filled up, and those
     are not trained again. Raises ValueError for data that do not suit the network and for a folder with other experts,
-    OSError where it cannot be written, before any work (MTT: Cazenavette et al., CVPR 2022).
+    OSError where it cannot be written, before any work, and `DivergenceError` for an expert that turns to NaN, which
+    leaves no file (MTT: Cazenavette et al., CVPR 2022).
 
     >>> import tempfile
     >>> from mdckit import load
@@ -187,6 +189,9 @@ def _train(data: ImageData, config: ExpertConfig, k: int, device: torch.device, 
             train_step(net, optimizer, images, data.y_train[index].to(device), config.augment, 0.0, random)
         for name, value in net.named_parameters():
             trajectory[name].append(value.detach().cpu().clone())
+        if not finite(values[-1] for values in trajectory.values()):
+            where = f"epoch {epoch + 1} of {config.epochs} (seed {config.seed})"
+            raise DivergenceError(f"expert {k} has turned NaN or infinite in {where}: {lower('lr', config.lr)}")
         if epoch == config.epochs - 1:
             parameters = {name: torch.stack(values) for name, values in trajectory.items()}
             Expert(parameters, config, described, k, {"versions": versions()}).save(path)

@@ -24,6 +24,7 @@ from ..memory import gigabytes
 from ..networks import fresh_network
 from ..progress import progress
 from ..rng import ShuffledBatches
+from ..safety import DivergenceError, lower, sound
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # images (P, C, H, W), (Q, C, H, W), normalised -> (P, Q)
 
@@ -83,7 +84,7 @@ def condense_kip(
     The support starts from the first real images of every class; the set's factor is 1 and its labels are hard.
     ``info["losses"]`` holds the loss of every step, half the mean squared error on `targets` real images per class.
     Raises ValueError, before any work, where a class has too few images or the kernels would not fit into 4 GiB, and
-    ValueError where the loss is no longer finite.
+    `DivergenceError` where the regression cannot be solved or is no longer finite.
 
     >>> from mdckit import load
     >>> condense_kip(load("digits"), KIPConfig(ipc=2, steps=1, targets=5), show_progress=False).images.shape
@@ -99,17 +100,26 @@ def condense_kip(
         images, wanted = targets.batch(step)
         kernel = _kernel(data, config, step, chosen)
         points = normalize(support, data.mean, data.std)
-        predicted = kernel_regression(kernel(images, points), kernel(points, points), labels, config.ridge)
+        try:
+            predicted = kernel_regression(kernel(images, points), kernel(points, points), labels, config.ridge)
+        except torch.linalg.LinAlgError as error:
+            raise _diverged(config, step, "its kernel has no inverse") from error
         loss = (predicted - wanted).square().mean() / 2
-        if not loss.isfinite():
-            raise ValueError(f"the loss of step {step} is {loss.item()}: lower lr or raise ridge")
         for value, gradient in zip(learned, torch.autograd.grad(loss, learned), strict=True):
             value.grad = gradient
         optimizer.step()
-        support.detach().clamp_(0, 1)
         losses.append(loss.item())
+        if not sound(support.detach(), loss, labels):
+            raise _diverged(config, step, f"its loss is {losses[-1]:g}, its pixels are not finite or far from 0..1")
+        support.detach().clamp_(0, 1)
     info = {"recipe": {"name": "kip"}, "config": asdict(config), "losses": losses, "versions": versions()}
     return _hard(data, support.detach().cpu(), labels.detach().cpu(), info)
+
+
+def _diverged(config: KIPConfig, step: int, found: str) -> DivergenceError:
+    advice = f"raise ridge {config.ridge:g} to {10 * config.ridge:.2g}"
+    where = f"step {step} of {config.steps}"
+    return DivergenceError(f"kip has diverged in {where}: {found}; {lower('lr', config.lr)}, or {advice}")
 
 
 def kernel_regression(k_ts: Tensor, k_ss: Tensor, y_s: Tensor, ridge: float = 1e-6) -> Tensor:

@@ -4,6 +4,7 @@ A student starts at an expert's parameters and takes a few steps of SGD on the c
 differentiable by the pixels and by the length of its steps, and is compared with the expert some epochs later.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -22,6 +23,7 @@ from ..machine import free_memory, pick_device, versions
 from ..memory import gigabytes
 from ..progress import progress
 from ..rng import ShuffledBatches, generator
+from ..safety import DivergenceError, lower, sound
 from .experts import Expert
 
 Parameters = dict[str, Tensor]
@@ -83,7 +85,7 @@ def condense_mtt(
     size alpha, the rate at which to train on the set, and ``info["losses"]`` the loss of every iteration. Memory grows
     with `syn_steps` times images per step. The last images are returned, not the best on the test set. Raises
     ValueError, before any work, without experts or for experts of other images, of different networks, or too short,
-    MemoryError where a student would not fit, and ValueError where the loss is no longer finite.
+    MemoryError where a student would not fit, and `DivergenceError` where loss or pixels are no longer finite.
 
     >>> import tempfile
     >>> from mdckit import ExpertConfig, load, train_experts
@@ -106,15 +108,23 @@ def condense_mtt(
         start, target = _segment(experts, config, i, chosen)
         batches = _batches(normalize(images, data.mean, data.std), config, i)
         loss = trajectory_distance(unroll(net, start, batches, step_size), start, target)
-        if not loss.isfinite():
-            raise ValueError(f"the loss of iteration {i} is {loss.item()}: lower lr, step_lr or step_size")
         images.grad, step_size.grad = torch.autograd.grad(loss, [images, step_size])
         optimizer.step()
-        images.detach().clamp_(0, 1)
         losses.append(loss.item())
+        if not sound(images.detach(), loss, step_size):
+            raise _diverged(config, i, losses[-1], step_size.item())
+        images.detach().clamp_(0, 1)
     info = {"recipe": {"name": "mtt"}, "config": asdict(config), "experts": asdict(experts[0].config)}
     info |= {"step_size": step_size.item(), "losses": losses, "versions": versions()}
     return CondensedSet(images.detach().cpu(), 1, data.mean, data.std, data.classes, data.name, info)
+
+
+def _diverged(config: MTTConfig, i: int, loss: float, step_size: float) -> DivergenceError:
+    """The error for iteration i; clamped pixels, however fast, do not make a loss infinite."""
+    steps = f"{lower('step_size', config.step_size)}, or {lower('step_lr', config.step_lr)}"
+    found = f"a loss of {loss:g} and a step size of {step_size:g}"
+    cause = lower("lr", config.lr) if math.isfinite(loss) else steps
+    return DivergenceError(f"mtt has diverged in iteration {i} of {config.iterations}, with {found}: {cause}")
 
 
 def unroll(

@@ -10,13 +10,14 @@ from .. import files
 from ..baselines import Recipe
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..checks import check_count
-from ..condense import condense_steps, condensed_sets, start
+from ..condense import Step, condense_steps, condensed_sets, start
 from ..condensed import CondensedSet
 from ..config import CondenseConfig, TrainConfig
 from ..data import ImageData
 from ..evaluate import evaluate_many
 from ..parallel import Stopped
 from ..progress import progress
+from ..watch import keeping
 from .control import Controlled
 from .moment import Moment, still
 
@@ -147,13 +148,17 @@ class Run(Controlled):
         if not self.checkpoint.exists():
             self._keep()
         self._test()
-        while (step := self._timed("condensing", lambda: next(self._condensing, None))) is not None:
+        while (step := self._timed("condensing", self._next)) is not None:
             self.iterations += 1
             self.moment = self.moment.after(step)
             if step.ends_outer:
                 self._keep()
                 self._test()
             yield self.moment
+
+    def _next(self) -> Step | None:
+        with keeping(self.checkpoint, self._state):
+            return next(self._condensing, None)
 
     def _ended(self) -> None:
         self._condensing.close()

@@ -1,0 +1,68 @@
+"""A watch over the sets of a condensation: it is ended where a set has diverged, before that is kept anywhere."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .baselines import Recipe
+from .checkpoint import RunState
+from .config import CondenseConfig
+from .safety import BEYOND, DivergenceError, beyond, finite, lower
+
+
+class Watch:
+    """Looks at the loss and the pixels of every set after every inner iteration.
+
+    A set has diverged once its loss or a pixel is not finite, or once its pixels lie outside 0..1 by more than `BEYOND`
+    on average: clamped, as they are before the next outer loop, nearly all of them are then black or white.
+    """
+
+    def __init__(self, recipes: Sequence[Recipe], config: CondenseConfig):
+        self.recipes, self.config, self.seen = recipes, config, []
+
+    @torch.no_grad()
+    def look(self, t: int, e: int, losses: Mapping[str, Tensor], state: RunState, nets: Sequence[nn.Module]) -> None:
+        """Iteration e of loop t is done, on `nets`, and gave `losses`: raises `DivergenceError`, on a CPU at once.
+
+        On an accelerator, where reading a number waits for all work so far, it does so at the end of the outer loop.
+        """
+        self.seen.append(
+            torch.stack([torch.stack([losses[r.name], beyond(state.sets[r.name].images)]) for r in self.recipes])
+        )  # (S, 2)
+        if e == self.config.inner or self.seen[0].device.type == "cpu":
+            seen, self.seen = torch.stack(self.seen).cpu(), []  # (E, S, 2)
+            bad = ~(seen.isfinite().all(2) & (seen[..., 1] <= self._limit))  # (E, S)
+            if bad.any():
+                first = int(bad.any(1).nonzero()[0])
+                where = f"outer loop {t}, inner iteration {e - len(seen) + 1 + first}"
+                raise self._error(where, bad[first], seen[first], nets)
+
+    @property
+    def _limit(self) -> float:
+        return float("inf") if self.config.how.joint else BEYOND  # those methods do not clamp
+
+    def _error(self, where: str, bad: Tensor, seen: Tensor, nets: Sequence[nn.Module]) -> DivergenceError:
+        names = [self.recipes[k].name for k in bad.nonzero().flatten()]
+        loss, pixels = seen[bad][0].tolist()
+        if pixels < float("inf"):
+            found = f"its pixels lie {pixels:.3g} outside 0..1 on average"
+        else:
+            found = f"its loss is {loss:g} and not all of its pixels are finite"
+        lost = not torch.tensor(loss).isfinite() and not finite(p for net in nets for p in net.parameters())
+        cause = lower("net_lr", self.config.net_lr) if lost else lower("lr", self.config.lr)
+        sets = f"recipe {names[0]!r}" + (f" (and {len(names) - 1} more)" if names[1:] else "")
+        return DivergenceError(f"{sets} has diverged in {where}: {found}; {cause}", names)
+
+
+@contextmanager
+def keeping(checkpoint: str | Path | None, state: RunState) -> Iterator[None]:
+    """A `DivergenceError` raised in the block, where `state` is carried on, says what the checkpoint keeps, if any."""
+    try:
+        yield
+    except DivergenceError as error:
+        if checkpoint is None or not Path(checkpoint).is_file():
+            raise
+        raise error.kept_in(checkpoint, state.outer) from None
