@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .checks import check_colours, check_count
+from .leakage import warn_of_shared_images
 from .rng import generator
 
 
@@ -142,15 +143,17 @@ def from_arrays(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     name: str = "arrays",
+    warn_shared: bool = True,
 ) -> ImageData:
     """ImageData of arrays or tensors: images (M, H, W), (M, H, W, C) or (M, C, H, W), C being 1 or 3.
 
     Pixels are integers 0..255 or floats 0..1; floats are rounded to 8 bits. Labels are 0..K-1 and
     every class has training images. Mean and std, one number per channel, default to those of the
-    training pixels. Raises ValueError for anything else.
+    training pixels. Raises ValueError for anything else, and warns of test images that are training images too, unless
+    told not to (`warn_shared`).
 
-    >>> x = np.zeros((4, 8, 8)); y = [0, 0, 1, 1]
-    >>> from_arrays(x, y, x, y).shape
+    >>> x = np.linspace(0, 1, 8 * 8 * 8).reshape(8, 8, 8); y = [0, 0, 1, 1]
+    >>> from_arrays(x[:4], y, x[4:], y).shape
     (1, 8, 8)
     """
     x_train, x_test = _images(x_train, "x_train"), _images(x_test, "x_test")
@@ -165,6 +168,8 @@ def from_arrays(
     if mean is None and std is None:
         mean, std = _moments(x_train)
     _check_moments(mean, std, x_train.shape[1])
+    if warn_shared:
+        warn_of_shared_images(x_train, x_test, name)
     return ImageData(x_train, y_train, x_test, y_test, classes, tuple(mean), tuple(std), name)
 
 

@@ -16,6 +16,7 @@ from . import files
 from .checks import check_count
 from .data import ImageData, from_arrays
 from .decoding import decode_images, image_files
+from .leakage import warn_of_shared_images
 from .rng import generator
 
 CIFAR_STATISTICS = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}
@@ -46,7 +47,8 @@ def load(name_or_path: str | Path, *, size: int | None = None, download: bool = 
     missing) and imagenet10 (a folder of that name with wnid folders). Files live under ``MDCKIT_DATA``,
     else ``~/.cache/mdckit``. With `size` a folder's images are resized (shorter side) and centre-cropped
     to it. Raises ValueError for an unknown name and FileNotFoundError, naming the folder, where the
-    files are missing.
+    files are missing. Warns of test images that are training images too in a folder given by its path;
+    the named sets are taken as they were published.
 
     >>> load("digits").shape
     (1, 8, 8)
@@ -81,7 +83,7 @@ def load_mnist5k() -> ImageData:
     table = torch.from_numpy(np.loadtxt(DATA_PATH, np.uint8, delimiter=","))
     x, y = table[:, :-1].unflatten(1, (28, 28)), table[:, -1].long()
     train, test = _stratified(y, "mnist5k", 100)
-    return from_arrays(x[train], y[train], x[test], y[test], name="mnist5k", **MNIST_STATISTICS)
+    return from_arrays(x[train], y[train], x[test], y[test], name="mnist5k", warn_shared=False, **MNIST_STATISTICS)
 
 
 def load_digits() -> ImageData:
@@ -91,7 +93,7 @@ def load_digits() -> ImageData:
     x, y = sklearn_digits(return_X_y=True)
     x, y = torch.from_numpy(x / 16).unflatten(1, (8, 8)), torch.from_numpy(y)
     train, test = _stratified(y, "digits", 35)
-    return from_arrays(x[train], y[train], x[test], y[test], name="digits")
+    return from_arrays(x[train], y[train], x[test], y[test], name="digits", warn_shared=False)
 
 
 def _stratified(labels: Tensor, name: str, test_count: int) -> tuple[Tensor, Tensor]:
@@ -117,8 +119,8 @@ def _load_torchvision(name: str, class_name: str, layout: str, statistics: dict,
     try:
         train, test = (dataset(root, download=download, **part) for part in parts)
         labels = [d.labels if name == "svhn" else d.targets for d in (train, test)]
-        classes = getattr(train, "classes", None)
-        return from_arrays(train.data, labels[0], test.data, labels[1], classes=classes, name=name, **statistics)
+        known = {"classes": getattr(train, "classes", None), "name": name, "warn_shared": False} | statistics
+        return from_arrays(train.data, labels[0], test.data, labels[1], **known)
     except Exception as error:  # damaged files can fail anywhere in torchvision's readers
         raise FileNotFoundError(
             f"no whole {name} in {root}: put torchvision's {class_name} files ({layout}) or an image folder "
@@ -167,7 +169,10 @@ def load_folder(
     cache = data_root() / "decoded" / f"{folder.name}-{_fingerprint(listing, size, mode)}.safetensors"
     tensors = _decode_cached(cache, listing, size, mode)
     classes = list(wnids.values()) if wnids else folders
-    return from_arrays(**tensors, classes=classes, name=name or folder.name, **statistics)
+    data = from_arrays(**tensors, classes=classes, name=name or folder.name, warn_shared=False, **statistics)
+    if name is None:
+        warn_of_shared_images(data.x_train, data.x_test, data.name, [[path for path, _ in part] for part in listing])
+    return data
 
 
 def _class_folders(train: Path, test: Path) -> list[str]:
