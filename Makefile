@@ -1,4 +1,4 @@
-# make demo | yoco | test | lab | assignments | cifar10 | bench | notebooks: each sets up .venv first.
+# make demo | yoco | test | lab | assignments | cifar10 | bench | notebooks: each sets up .venv first. lock | audit
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ RUN := $(BIN)/python -m mdckit.notebooks run
 export MALLOC_MMAP_THRESHOLD_ = 1073741824
 export MALLOC_TRIM_THRESHOLD_ = 2147483647
 
-.PHONY: setup demo yoco test lab assignments cifar10 bench notebooks clean
+.PHONY: setup demo yoco test lab assignments cifar10 bench notebooks lock audit clean
 
 setup: $(VENV)/.ready
 
@@ -57,6 +57,21 @@ notebooks: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser  # leaves screenshots
 	cp results/browser/explorer.png notebooks/figures/
 	cp results/browser/live_running.png notebooks/figures/live.png
+
+$(VENV)/tools: Makefile
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
+	touch $@
+
+# every package of every extra with the hashes of its files, at the versions of constraints.txt; setuptools builds mdckit
+lock: $(VENV)/tools
+	echo 'setuptools>=77' | $(VENV)/tools/bin/uv pip compile --no-config --quiet --upgrade --generate-hashes \
+		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command 'make lock' \
+		--all-extras -c constraints.txt pyproject.toml - -o requirements.lock
+
+# known vulnerabilities of these versions: asks a service on the network
+audit: $(VENV)/tools
+	$(VENV)/tools/bin/pip-audit -r requirements.lock --require-hashes --disable-pip
 
 clean:
 	rm -rf $(VENV) results notebooks/results

@@ -43,7 +43,9 @@ def test_one_pixel_makes_another_image():
 def test_arrays_are_warned_of_with_number_and_example():
     train, test = images(4), images(4, seed=1)
     test[2] = train[3]
-    with pytest.warns(UserWarning, match=r"1 of 4 test images of mine are .*\(x_test\[2\] is x_train\[3\]\).* take") as w:
+    with pytest.warns(
+        UserWarning, match=r"1 of 4 test images of mine are .*\(x_test\[2\] is x_train\[3\]\).* take"
+    ) as w:
         from_arrays(train, LABELS, test, LABELS, name="mine")
     assert w[0].filename == __file__
 

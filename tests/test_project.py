@@ -23,6 +23,7 @@ from mdckit import files
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
 EXTRAS = PROJECT["optional-dependencies"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 ENVIRONMENTS = {"environment.yml": {}, "binder/environment.yml": {"torch": "pytorch-cpu"}}
@@ -84,8 +85,12 @@ def test_the_conda_environment_installs_every_extra_and_binder_none():
     assert conda("binder/environment.yml")[1] == []
 
 
+def constraints():
+    return requirements(re.findall(r"^\w.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+
+
 def test_constraints_pin_every_direct_dependency():
-    pins = requirements(re.findall(r"^\w.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    pins = constraints()
     assert set(pins) == {*ALL, "distributed"}
     for name, pin in pins.items():
         (exact,) = pin.specifier
@@ -97,6 +102,21 @@ def test_constraints_pin_every_direct_dependency():
         "torchvision": "==0.26.0",
     }
     assert pins["dask"].specifier == pins["distributed"].specifier
+
+
+def test_the_lock_has_every_pin_with_hashes_and_names_no_host():
+    lines = [
+        line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.lstrip().startswith("#")
+    ]
+    text = "\n".join(lines).replace(" \\\n", "")
+    entries = [re.fullmatch(r"(\S+==\S+)((?: +--hash=sha256:[0-9a-f]{64})+)", line) for line in text.splitlines()]
+    assert all(entries), "an entry without hashes, an option or a place"
+    locked = requirements(entry[1] for entry in entries)
+    assert {name: locked[name].specifier for name in constraints()} == {
+        n: r.specifier for n, r in constraints().items()
+    }
+    assert set(requirements(BUILD)) < set(locked)
+    assert len(locked) == len(entries) > 150
 
 
 # -- the licence
