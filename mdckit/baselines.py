@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .checks import check_count
+from .checks import check_count, check_number
 from .condensed import CondensedSet, union
+from .config import CondenseConfig
 from .subsets import Freeze, SubsetState
 
 SUBSET_RULES = ("none", "rate", "largest", "all")
@@ -26,7 +27,8 @@ class Recipe:
     `metric` chooses the MLS (MDC Table 5): the distance to the real images of mean features (MDC Eq. 5), or of mean
     gradients, which comes from the same pass, or the "accuracy" on real training images of a network trained on every
     subset, which costs a training each. `ipc` None means the config's; `start` is the first real image of the
-    initialisation, in stored images. Raises ValueError for an unknown rule or metric, or a decay that is not finite.
+    initialisation, in stored images; `lr` None means the config's. Raises ValueError for an unknown rule or metric, a
+    decay that is not finite, or a bad `lr`.
 
     >>> Recipe("all_prefixes", subsets="all").weights(3, mls=None)
     {1: 0.5, 2: 0.5, 3: 1.0}
@@ -42,6 +44,7 @@ class Recipe:
     class_wise: bool = False
     decay: float = 0.0
     metric: Literal["feature", "gradient", "accuracy"] = "feature"
+    lr: float | None = None
 
     def __post_init__(self):
         if self.subsets not in SUBSET_RULES:
@@ -57,6 +60,16 @@ class Recipe:
         check_count("start", self.start, 0)
         if self.ipc is not None:
             check_count("ipc", self.ipc)
+        if self.lr is not None:
+            check_number("lr", self.lr)
+
+    def rate(self, config: CondenseConfig) -> float:
+        """Base learning rate of the pixels.
+
+        >>> Recipe("slow", lr=0.001).rate(CondenseConfig(lr=0.01)), Recipe("usual").rate(CondenseConfig(lr=0.01))
+        (0.001, 0.01)
+        """
+        return config.lr if self.lr is None else self.lr
 
     @property
     def adaptive(self) -> bool:

@@ -73,7 +73,7 @@ def match_sets(
     losses, distances = {}, {}
     for recipe in recipes:
         s, matches = state.sets[recipe.name], [of_block[recipe.name] for of_block in found]
-        _step(s, torch.cat([match.pixels for match in matches]), real, config)
+        _step(s, torch.cat([match.pixels for match in matches]), real, config.replace(lr=recipe.rate(config)))
         losses[recipe.name] = torch.cat([match.losses for match in matches]).sum()
         distances[recipe.name] = torch.cat([match.distances for match in matches])
     return losses, distances

@@ -1,5 +1,6 @@
 """A watch over the sets of a condensation: it is ended where a set has diverged, before that is kept anywhere."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from .baselines import Recipe
 from .checkpoint import RunState
 from .config import CondenseConfig
 from .safety import BEYOND, DivergenceError, beyond, finite, lower
+
+UNCLAMPED = 10.0  # the same for methods that never clamp, whose pixels may wander
 
 
 class Watch:
@@ -42,19 +45,19 @@ class Watch:
 
     @property
     def _limit(self) -> float:
-        return float("inf") if self.config.how.joint else BEYOND  # those methods do not clamp
+        return UNCLAMPED if self.config.how.joint else BEYOND
 
     def _error(self, where: str, bad: Tensor, seen: Tensor, nets: Sequence[nn.Module]) -> DivergenceError:
-        names = [self.recipes[k].name for k in bad.nonzero().flatten()]
+        lost = [self.recipes[k] for k in bad.nonzero().flatten()]
         loss, pixels = seen[bad][0].tolist()
         if pixels < float("inf"):
             found = f"its pixels lie {pixels:.3g} outside 0..1 on average"
         else:
             found = f"its loss is {loss:g} and not all of its pixels are finite"
-        lost = not torch.tensor(loss).isfinite() and not finite(p for net in nets for p in net.parameters())
-        cause = lower("net_lr", self.config.net_lr) if lost else lower("lr", self.config.lr)
-        sets = f"recipe {names[0]!r}" + (f" (and {len(names) - 1} more)" if names[1:] else "")
-        return DivergenceError(f"{sets} has diverged in {where}: {found}; {cause}", names)
+        by_net = not math.isfinite(loss) and not finite(p for net in nets for p in net.parameters())
+        cause = lower("net_lr", self.config.net_lr) if by_net else lower("lr", lost[0].rate(self.config))
+        sets = f"recipe {lost[0].name!r}" + (f" (and {len(lost) - 1} more)" if lost[1:] else "")
+        return DivergenceError(f"{sets} has diverged in {where}: {found}; {cause}", [recipe.name for recipe in lost])
 
 
 @contextmanager
