@@ -12,11 +12,13 @@ from .config import CondenseConfig, TrainConfig
 from .cost import Estimate, estimate
 from .data import ImageData, from_arrays
 from .evaluate import Result, evaluate, evaluate_many
+from .lr_finder import RateSearch, find_lr
 from .machine import pick_device
 from .pruning import scores
 from .pruning.dynamics import Dynamics, record_dynamics
 from .pruning.scores import Score
 from .pruning.selection import at_random, by_score, ccs, resize, ssp
+from .safety import DivergenceError
 from .sharing import export, rounding
 from .sharing.export import load_set
 from .sharing.imports import import_set
@@ -26,12 +28,14 @@ from .sources import load
 __all__ = [
     "CondenseConfig",
     "CondensedSet",
+    "DivergenceError",
     "Dynamics",
     "Estimate",
     "ExpertConfig",
     "ImageData",
     "KIPConfig",
     "MTTConfig",
+    "RateSearch",
     "Recipe",
     "Result",
     "Score",
@@ -52,6 +56,7 @@ __all__ = [
     "explore",
     "explore_pruning",
     "export",
+    "find_lr",
     "from_arrays",
     "import_set",
     "load",

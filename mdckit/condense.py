@@ -155,7 +155,7 @@ def condense_steps(
 def _run(data, recipes, config, device, state, stopped) -> Iterator[Step]:
     for s in state.sets.values():
         s.images, s.velocity = s.images.to(device), s.velocity.to(device)
-    real, passes, watch = RealImages(data, config, device), Passes.of(config), Watch(recipes, config)
+    real, passes, watch = RealImages(data, config, device), Passes.of(config), Watch(recipes, config, device)
     with parallel.cores(device, stopped) as pool:
         for t in range(state.outer + 1, config.outer + 1):
             paths, loop = trajectories(data, recipes, config, device, t), _Loop(recipes)

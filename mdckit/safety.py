@@ -65,7 +65,7 @@ def sound(images: Tensor, *numbers: Tensor) -> bool:
 class Epochs:
     """Looks after a network in training, epoch by epoch, by the logits of each and by its weights in the end.
 
-    >>> watch = Epochs("training", lr=3.0, total=2)
+    >>> watch = Epochs("training", 3.0, 2, torch.device("cpu"))
     >>> watch.look(torch.zeros(4, 2), nn.Linear(1, 2))
     >>> watch.look(torch.full((4, 2), torch.nan), nn.Linear(1, 2))
     Traceback (most recent call last):
@@ -73,8 +73,9 @@ class Epochs:
     mdckit.safety.DivergenceError: training gave NaN or infinite outputs in epoch 2 of 2: lr 3 is likely too large, ...
     """
 
-    def __init__(self, what: str, lr: float, total: int):
+    def __init__(self, what: str, lr: float, total: int, device: torch.device):
         self.what, self.lr, self.total = what, lr, total
+        self.read = 1 if device.type == "cpu" else READ
         self.done, self.flags = 0, []
 
     def look(self, logits: Tensor, net: nn.Module) -> None:
@@ -82,7 +83,7 @@ class Epochs:
         self.done += 1
         last = self.done == self.total
         self.flags.append(finite([logits, *net.parameters()] if last else [logits]))
-        if last or logits.device.type == "cpu" or self.done % READ == 0:
+        if last or self.done % self.read == 0:
             flags, self.flags = torch.stack(self.flags).tolist(), []
             if not all(flags):
                 epoch = self.done - len(flags) + flags.index(False) + 1

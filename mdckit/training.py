@@ -79,7 +79,8 @@ def train_epochs(
     milestones = [max(1, 2 * config.epochs // 3), max(1, 5 * config.epochs // 6)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.2)
     batches = ShuffledBatches(len(images), config.batch, seed, purpose)
-    watch = Epochs(f"training of a {config.network} (purpose {purpose!r}, seed {seed})", config.lr, config.epochs)
+    what = f"training of a {config.network} (purpose {purpose!r}, seed {seed})"
+    watch = Epochs(what, config.lr, config.epochs, images.device)
     for epoch in range(config.epochs):
         order, logits = [], []
         for b in range(epoch * batches.per_epoch, (epoch + 1) * batches.per_epoch):

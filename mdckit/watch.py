@@ -23,8 +23,9 @@ class Watch:
     on average: clamped, as they are before the next outer loop, nearly all of them are then black or white.
     """
 
-    def __init__(self, recipes: Sequence[Recipe], config: CondenseConfig):
+    def __init__(self, recipes: Sequence[Recipe], config: CondenseConfig, device: torch.device):
         self.recipes, self.config, self.seen = recipes, config, []
+        self.at_once = device.type == "cpu"
 
     @torch.no_grad()
     def look(self, t: int, e: int, losses: Mapping[str, Tensor], state: RunState, nets: Sequence[nn.Module]) -> None:
@@ -35,7 +36,7 @@ class Watch:
         self.seen.append(
             torch.stack([torch.stack([losses[r.name], beyond(state.sets[r.name].images)]) for r in self.recipes])
         )  # (S, 2)
-        if e == self.config.inner or self.seen[0].device.type == "cpu":
+        if e == self.config.inner or self.at_once:
             seen, self.seen = torch.stack(self.seen).cpu(), []  # (E, S, 2)
             bad = ~(seen.isfinite().all(2) & (seen[..., 1] <= self._limit))  # (E, S)
             if bad.any():
