@@ -20,13 +20,18 @@ HISTORY = {"subsets": [{"distances": [FLOAT], "choices": [PAIR]}], "losses": [FL
 
 @dataclass
 class SetState:
-    """One set while it is condensed."""
+    """One set while it is condensed: all classes of it, or those of one rank."""
 
     images: Tensor  # (K, n, C, H, W)
     velocity: Tensor  # the same, momentum of the pixels
     subsets: tuple[SubsetState, ...]  # one history, or one per class
     losses: list[float] = field(default_factory=list)  # mean matching loss of each outer loop
     distances: list = field(default_factory=list)  # [t, F(1)..F(N-1)] of each measured loop, mean over classes
+    first: int = 0  # the class of the first row
+
+    def rows(self, classes: range) -> Tensor:
+        """The images of some consecutive classes."""
+        return self.images[classes.start - self.first : classes.stop - self.first]
 
 
 @dataclass

@@ -23,6 +23,7 @@ from .lockstep import Passes, match_sets
 from .machine import pick_device, versions
 from .memory import require_memory
 from .progress import progress
+from .ranks import ALONE, Ranks
 from .rng import generator
 from .streams import RealImages
 from .trajectory import fresh, trajectories
@@ -89,8 +90,10 @@ def condense(
     return condensed_sets(state, data, recipes, config)
 
 
-def start(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig) -> RunState:
+def start(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig, classes: range | None = None) -> RunState:
     """The state before the first outer loop: every set holds its real images (mix initialisation).
+
+    With `classes` it is that of a rank which condenses only these, consecutive ones.
 
     >>> from mdckit import baselines, load
     >>> config = CondenseConfig.preset("digits", "quick", ipc=2, outer=1, inner=2, width=8)
@@ -98,28 +101,30 @@ def start(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig) ->
     torch.Size([10, 2, 1, 8, 8])
     """
     _check(data, recipes, config)
-    sets = {}
+    own, sets = range(len(data.classes)) if classes is None else classes, {}
     for recipe in recipes:
         per_image = config.factor**2
         count = (recipe.ipc or config.ipc) * per_image
-        images = formation.compose(_first_images(data, recipe, config, count), config.factor)
+        first = _first_images(data, recipe, config, count, own or range(1))  # a rank may be left without a class
+        images = formation.compose(first, config.factor)[: len(own)]
         histories = len(data.classes) if recipe.class_wise else 1
         subsets = (recipe.subset_state(config.period),) * histories
-        sets[recipe.name] = SetState(images, torch.zeros_like(images), subsets)
+        sets[recipe.name] = SetState(images, torch.zeros_like(images), subsets, first=own.start)
     return RunState(0, sets)
 
 
-def _first_images(data: ImageData, recipe: Recipe, config: CondenseConfig, count: int) -> Tensor:
-    """What the cells of a set start from, (K, count, C, H, W)."""
+def _first_images(data: ImageData, recipe: Recipe, config: CondenseConfig, count: int, classes: range) -> Tensor:
+    """What the cells of some classes of a set start from, (B, count, C, H, W)."""
     first = recipe.start * config.factor**2
     if config.how.start == "noise":  # of normalised pixels
         random = generator(config.seed, "noise", recipe.start)
-        return denormalize(torch.randn(len(data.classes), count, *data.shape, generator=random), data.mean, data.std)
+        noise = torch.randn(len(data.classes), count, *data.shape, generator=random)[classes.start : classes.stop]
+        return denormalize(noise, data.mean, data.std)
     if config.how.start == "real":
-        return data.first_images(count, first)
+        return data.first_images(count, first, classes)
     cpu = torch.device("cpu")
     net, real = fresh(data, config, "representatives", device=cpu), RealImages(data, config, cpu)
-    chosen = [real.represent(net, c, first + count)[first:] for c in range(len(data.classes))]
+    chosen = [real.represent(net, c, first + count)[first:] for c in classes]
     return to_float(data.x_train[torch.stack(chosen)])
 
 
@@ -131,13 +136,15 @@ def condense_steps(
     device: str | None = None,
     state: RunState | None = None,
     stopped: Callable[[], bool] = parallel.never,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Step]:
     """Condense step by step: yields after every inner iteration, so that a caller can plot, stop or look.
 
     `state` (from `start` or a checkpoint) is carried on and updated in place. To go on exactly, break off where a step
     ``ends_outer`` or take the last checkpoint. `stopped` is asked, in several threads, between classes and between
-    batches: once it is true, `parallel.Stopped` is raised, and the state is one within an outer loop. The other
-    arguments and errors are those of `condense`.
+    batches: once it is true, `parallel.Stopped` is raised, and the state is one within an outer loop. One of several
+    `ranks` has the state of its own classes: see `mdckit.distributed`. The other arguments and errors are those of
+    `condense`.
 
     >>> from mdckit import baselines, load
     >>> config = CondenseConfig.preset("digits", "quick", ipc=2, outer=1, inner=2, width=8)
@@ -148,15 +155,15 @@ def condense_steps(
     """
     chosen = pick_device(device)
     state = start(data, recipes, config) if state is None else state
-    require_memory(data, recipes, config, chosen)
-    return _run(data, recipes, config, chosen, state, stopped)
+    require_memory(data, recipes, config, chosen, ranks)
+    return _run(data, recipes, config, chosen, state, stopped, ranks)
 
 
-def _run(data, recipes, config, device, state, stopped) -> Iterator[Step]:
+def _run(data, recipes, config, device, state, stopped, ranks) -> Iterator[Step]:
     for s in state.sets.values():
         s.images, s.velocity = s.images.to(device), s.velocity.to(device)
-    real, passes, watch = RealImages(data, config, device), Passes.of(config), Watch(recipes, config, device)
-    with parallel.cores(device, stopped) as pool:
+    real, passes, watch = RealImages(data, config, device), Passes.of(config), Watch(recipes, config, device, ranks)
+    with parallel.cores(device, stopped, ranks) as pool:
         for t in range(state.outer + 1, config.outer + 1):
             paths, loop = trajectories(data, recipes, config, device, t), _Loop(recipes)
             for path in paths:
@@ -170,20 +177,20 @@ def _run(data, recipes, config, device, state, stopped) -> Iterator[Step]:
                     found = match_sets(path.net, real, path.recipes, state, config, t, e, pool, passes)
                     loss, distances = loss | found[0], distances | found[1]
                     if e < config.inner:  # nothing is matched on what the network would learn now
-                        path.train(path.batches(real, state, t, e), config, pool, passes)
+                        path.train(path.batches(real, state, t, e, pool), config, pool, passes)
                 watch.look(t, e, loss, state, [path.net for path in paths])
                 loop.add(loss, distances)
                 mls = {r.name: [h.mls(t) for h in state.sets[r.name].subsets] for r in recipes}
                 frozen = {r.name: [h.frozen(t) for h in state.sets[r.name].subsets] for r in recipes}
                 if e == config.inner:
-                    loop.end(state, t, _accuracies(real, recipes, state, t, pool))
+                    loop.end(state, t, _accuracies(real, recipes, state, t, pool), ranks)
                 yield Step(t, e, e == config.inner, loss, mls, frozen, state)
 
 
 def _accuracies(real, recipes, state, t, pool) -> dict[str, Tensor]:
     """What chooses the next MLS of the recipes that go by accuracy, where one is chosen after loop t."""
     chosen = [r.name for r in recipes if r.metric == "accuracy" and state.sets[r.name].subsets[0].measures(t)]
-    return {name: subset_accuracies(real, state.sets[name].images, pool) for name in chosen}
+    return {name: subset_accuracies(real, pool.ranks.join(state.sets[name].images), pool) for name in chosen}
 
 
 class _Loop:
@@ -199,8 +206,11 @@ class _Loop:
             for name, value in new.items():
                 sums[name] = sums.get(name, 0) + value
 
-    def end(self, state: RunState, t: int, accuracies: dict[str, Tensor]) -> None:
-        """Enter the loop's means in the state: the loss, and the distances, or accuracies, that choose the next MLS."""
+    def end(self, state: RunState, t: int, accuracies: dict[str, Tensor], ranks: Ranks) -> None:
+        """Enter the loop's means in the state: the loss, and the distances, or accuracies, that choose the next MLS.
+
+        Rank 0 chooses: machines of another make may see other last digits.
+        """
         for recipe in self.recipes:
             s = state.sets[recipe.name]
             s.losses.append(self.losses[recipe.name].item() / self.count)
@@ -209,7 +219,8 @@ class _Loop:
                 s.distances.append([t, *means.mean(0).tolist()])
                 if recipe.adaptive:
                     rows = means if recipe.class_wise else means.mean(0, keepdim=True)
-                    s.subsets = tuple(h.observe(t, row.tolist()) for h, row in zip(s.subsets, rows, strict=True))
+                    seen = tuple(h.observe(t, row.tolist()) for h, row in zip(s.subsets, rows, strict=True))
+                    s.subsets = ranks.first(seen)
         state.outer = t
 
 

@@ -68,15 +68,18 @@ class ImageData:
             "std": list(self.std),
         }
 
-    def first_images(self, count: int, start: int = 0) -> Tensor:
+    def first_images(self, count: int, start: int = 0, classes: range | None = None) -> Tensor:
         """Training images number `start` to `start + count - 1` of every class, (K, count, C, H, W) in [0, 1].
+
+        Or of consecutive `classes` alone.
 
         Raises ValueError naming the first class that has fewer.
         """
         check_count("count", count)
         check_count("start", start, 0)
         self.require(start + count)
-        picked = torch.stack([index[start : start + count] for index in self.class_indices])
+        chosen = self.class_indices if classes is None else self.class_indices[classes.start : classes.stop]
+        picked = torch.stack([index[start : start + count] for index in chosen])
         return to_float(self.x_train[picked])  # (K, count, C, H, W)
 
     def require(self, count: int) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -171,7 +172,8 @@ def subset_accuracies(real: RealImages, stored: Tensor, pool: parallel.Pool) -> 
         images, labels = real.patches_of(stored[:, :n])
         return accuracy_curve(images, labels, seen, train, config.seed, real.device, pool.check)[-1]
 
-    return torch.tensor([list(pool.map(accuracy, range(1, stored.shape[1])))])
+    own = list(pool.map(accuracy, pool.share(range(1, stored.shape[1]))))
+    return torch.tensor([list(chain(*pool.ranks.tell(own)))])
 
 
 @torch.no_grad()

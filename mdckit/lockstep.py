@@ -15,6 +15,7 @@ from .checkpoint import RunState, SetState
 from .compiled import Compiled
 from .config import CondenseConfig, stem_pooling
 from .parallel import Pool
+from .ranks import Ranks
 from .rng import generator
 from .streams import RealImages
 
@@ -44,6 +45,13 @@ class Match:
     losses: Tensor  # (B,)
     distances: Tensor  # (B, N-1), of every proper prefix, by the recipe's metric
 
+    @classmethod
+    def of_none(cls, recipe: Recipe, s: SetState) -> Self:
+        """What a rank without classes finds."""
+        ipc = s.images.shape[1]
+        measured = len(recipe.weights(ipc, None)) if recipe.metric == "gradient" else ipc
+        return cls(torch.zeros_like(s.images), s.images.new_empty(0), s.images.new_empty(0, measured - 1))
+
 
 def match_sets(
     net: nn.Module,
@@ -59,7 +67,8 @@ def match_sets(
     """Match sets against the same real images and network in iteration e of loop t, and step their pixels.
 
     Returns by recipe name the loss summed over the classes, and the distances (K, N-1) that choose the MLS. Classes do
-    not depend on each other, so the workers of `pool` share them out, each with a copy of the network.
+    not depend on each other, so the workers of `pool` share them out, each with a copy of the network. Several ranks
+    each step the pixels of their own classes and return what all of them found.
     """
     classes, size = len(real.data.classes), real.data.shape[-1]
     draws = augment.draw(config.augment, classes, size, generator(config.seed, "siamese", t, e))
@@ -69,13 +78,14 @@ def match_sets(
         matching_of_block = _Block(replica, real, config, draws, t, e, passes, block, pool.check)
         return matching_of_block.match([(recipe, state.sets[recipe.name]) for recipe in recipes])
 
-    found = list(pool.map(match_block, _blocks(classes, pool.size)))
+    found = list(pool.map(match_block, pool.share(_blocks(classes, pool.workers))))
     losses, distances = {}, {}
     for recipe in recipes:
-        s, matches = state.sets[recipe.name], [of_block[recipe.name] for of_block in found]
+        s = state.sets[recipe.name]
+        matches = [of_block[recipe.name] for of_block in found] or [Match.of_none(recipe, s)]
         _step(s, torch.cat([match.pixels for match in matches]), real, config.replace(lr=recipe.rate(config)))
-        losses[recipe.name] = torch.cat([match.losses for match in matches]).sum()
-        distances[recipe.name] = torch.cat([match.distances for match in matches])
+        losses[recipe.name] = pool.ranks.join(torch.cat([match.losses for match in matches])).sum()
+        distances[recipe.name] = pool.ranks.join(torch.cat([match.distances for match in matches]))
     return losses, distances
 
 
@@ -84,7 +94,8 @@ def _step(s: SetState, gradient: Tensor, real: RealImages, config: CondenseConfi
     lr = config.image_lr(s.images.shape[1], s.images.shape[-1])
     if config.how.joint:  # a step of pixels that are normalised, told for pixels as they are
         gradient = gradient * gradient.new_tensor(real.data.std)[:, None, None] ** 2
-    image_step(s.images, s.velocity, gradient, lr, config.momentum, classes=1 if config.how.joint else len(s.images))
+    classes = 1 if config.how.joint else len(real.data.classes)
+    image_step(s.images, s.velocity, gradient, lr, config.momentum, classes)
 
 
 def largest_pass(device: torch.device) -> int:
@@ -108,6 +119,17 @@ def _blocks(classes: int, workers: int) -> list[range]:
     """Consecutive classes, in as many blocks of at most `BLOCK` as keep all workers equally busy."""
     rounds = -(-classes // (workers * BLOCK))
     return _parts(range(classes), -(-classes // (workers * rounds)))
+
+
+def classes_by_rank(classes: int, threads: int, count: int) -> tuple[range, ...]:
+    """The classes of each of `count` ranks of so many threads: those that as many threads of one process would share.
+
+    >>> classes_by_rank(10, threads=1, count=3)
+    (range(0, 4), range(4, 8), range(8, 10))
+    """
+    blocks = _blocks(classes, threads * count)
+    shares = [Ranks(rank, count).share(blocks, threads) for rank in range(count)]
+    return tuple(range(own[0].start, own[-1].stop) if own else range(classes, classes) for own in shares)
 
 
 def _parts(items: range, most: int) -> list[range]:
@@ -166,7 +188,7 @@ class _Block:
         return augment.apply(images[None], augment.rows(self.draws, [c]))[0]
 
     def _match_classes(self, recipe: Recipe, s: SetState, classes: range, target: Targets) -> Match:
-        stored = s.images[classes.start : classes.stop].detach().requires_grad_()  # (B, n, C, H, W)
+        stored = s.rows(classes).detach().requires_grad_()  # (B, n, C, H, W)
         ipc, per_image = stored.shape[1], self._patch_counts(s)
         decoded = self.real.normalize(formation.decode_by(stored, self._plan(s)))
         patches = augment.apply(decoded, augment.rows(self.draws, classes))  # (B, n f^2, C, H, W)

@@ -32,6 +32,36 @@ def pick_device(name: str | None = None) -> torch.device:
     return device
 
 
+def device_of_rank(name: str | None, local: int) -> torch.device:
+    """The device of process number `local` of those on this machine: a GPU of its own, from then on the current one.
+
+    Raises ValueError as `pick_device` does, and for a device with a number, which only one process could have.
+
+    >>> device_of_rank("cpu", local=1)
+    device(type='cpu')
+    """
+    device = pick_device(name)
+    if device.type == "cpu":
+        return device
+    if device.index is not None:
+        raise ValueError(f"device {name!r} asked of every rank: leave the number out, each takes a GPU of its own")
+    if local >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ValueError(f"{local + 1} ranks or more on a machine with {count} CUDA devices: start {count} at most")
+    device = torch.device("cuda", local)
+    torch.cuda.set_device(device)
+    return device
+
+
+def backend(device: torch.device) -> str:
+    """How processes that compute on such devices talk: tensors in main memory by gloo, those of GPUs by NCCL.
+
+    >>> backend(torch.device("cpu"))
+    'gloo'
+    """
+    return "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
+
+
 def free_memory(device: torch.device) -> int:
     """Bytes that can still be taken on `device`; on a CPU within the limit of the container, if there is one."""
     if device.type != "cpu":

@@ -1,11 +1,13 @@
-"""Independent pieces of work, one CPU core each."""
+"""Independent pieces of work, one CPU core each, of one process or of several."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
+
+from .ranks import ALONE, Ranks
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
@@ -22,12 +24,22 @@ class Pool(ThreadPoolExecutor):
 
     The networks here are small: two operations at a time on a core each are faster than one operation on two. A piece
     of work does not depend on the number of cores, but how many pieces a caller makes may, and so the last digits.
+    Each of `ranks` has such a pool.
     """
 
-    def __init__(self, size: int, stopped: Callable[[], bool] = never):
+    def __init__(self, size: int, stopped: Callable[[], bool] = never, ranks: Ranks = ALONE):
         super().__init__(size, initializer=torch.set_num_threads, initargs=(1,))
-        self.size, self.stopped = size, stopped
+        self.size, self.stopped, self.ranks = size, stopped, ranks
         self.closing = threading.Event()
+
+    @property
+    def workers(self) -> int:
+        """Threads of all ranks together."""
+        return self.size * self.ranks.count
+
+    def share(self, pieces: Sequence) -> Sequence:
+        """Those of all pieces of work that are this rank's."""
+        return self.ranks.share(pieces, self.size)
 
     def check(self) -> None:
         """Raise `Stopped` if the results are not wanted any more: long work calls this between its parts."""
@@ -35,9 +47,24 @@ class Pool(ThreadPoolExecutor):
             raise Stopped
 
 
+class Here:
+    """A pool without threads: who asks does the work."""
+
+    size = workers = 1
+    ranks = ALONE
+    map = staticmethod(map)
+    share = staticmethod(list)
+    check = staticmethod(lambda: None)
+
+
+def threads_on(device: torch.device) -> int:
+    """How many threads work for a device: each of PyTorch's (``OMP_NUM_THREADS``) for a CPU, one for an accelerator."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
 @contextmanager
-def cores(device: torch.device, stopped: Callable[[], bool] = never) -> Iterator[Pool]:
-    """A pool with a thread for each of PyTorch's (``OMP_NUM_THREADS``) on a CPU, with one thread on an accelerator.
+def cores(device: torch.device, stopped: Callable[[], bool] = never, ranks: Ranks = ALONE) -> Iterator[Pool]:
+    """A pool of as many threads as work for the device.
 
     Work in it that calls `Pool.check` is given up once `stopped` says so.
 
@@ -46,7 +73,7 @@ def cores(device: torch.device, stopped: Callable[[], bool] = never) -> Iterator
     [1, 2]
     """
     threads = torch.get_num_threads()
-    pool = Pool(threads if device.type == "cpu" else 1, stopped)
+    pool = Pool(threads_on(device), stopped, ranks)
     try:
         yield pool
     finally:

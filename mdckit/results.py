@@ -71,8 +71,7 @@ def save(
     The run's `checkpoint` is removed once all is written; if writing fails, the OSError says that it is kept.
     """
     try:
-        for name, condensed in sets.items():
-            condensed.save(Path(folder) / "sets" / f"{name}.safetensors")
+        save_sets(folder, sets)
         path = files.save_json(Path(folder) / "result.json", found)
     except OSError as error:
         kept = f"; the run's checkpoint is kept in {checkpoint}" if checkpoint and Path(checkpoint).is_file() else ""
@@ -80,6 +79,12 @@ def save(
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
     return path
+
+
+def save_sets(folder: str | Path, sets: Mapping[str, CondensedSet]) -> None:
+    """Write one safetensors file per set into the folder ``sets`` of `folder`."""
+    for name, condensed in sets.items():
+        condensed.save(Path(folder) / "sets" / f"{name}.safetensors")
 
 
 def load(path: str | Path) -> dict:

@@ -45,21 +45,21 @@ def finite(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def beyond(images: Tensor) -> Tensor:
-    """How far outside 0..1 pixels lie, on average over all of them, inside or not.
+    """How far outside 0..1 pixels (K, ...) lie, on average over all of a row, inside or not: (K,).
 
-    >>> beyond(torch.tensor([0.5, 3.0]))
-    tensor(1.)
+    >>> beyond(torch.tensor([[0.5, 3.0], [0.0, 1.0]]))
+    tensor([1., 0.])
     """
-    return (images - images.clamp(0, 1)).abs().mean()
+    return (images - images.clamp(0, 1)).abs().flatten(1).mean(1)
 
 
 def sound(images: Tensor, *numbers: Tensor) -> bool:
     """Whether all numbers are finite and the pixels not further outside 0..1 than `BEYOND`; waits for the device.
 
-    >>> sound(torch.tensor([0.5, 1.1])), sound(torch.tensor([0.5, torch.nan])), sound(torch.tensor([0.5, 3.0]))
-    (True, False, False)
+    >>> [sound(torch.tensor([[0.5, value]])) for value in (1.1, torch.nan, 3.0)]
+    [True, False, False]
     """
-    return bool(finite([images, *numbers]) & (beyond(images) <= BEYOND))
+    return bool(finite([images, *numbers]) & (beyond(images).mean() <= BEYOND))
 
 
 class Epochs:

@@ -9,6 +9,7 @@ from .clusters import representatives
 from .config import CondenseConfig
 from .data import ImageData, normalize, to_float
 from .formation import decode
+from .machine import free_memory
 from .rng import ShuffledBatches, generator
 
 Batch = tuple[Tensor, Tensor, torch.Generator]  # normalised images, labels, randomness for augmentation
@@ -24,7 +25,8 @@ class RealImages:
 
     def __init__(self, data: ImageData, config: CondenseConfig, device: torch.device):
         self.data, self.config, self.device = data, config, device
-        self.images, self.labels = data.x_train.to(device), data.y_train.to(device)
+        self.images = data.x_train.to(device) if stays_on(data, device) else data.x_train
+        self.labels = data.y_train.to(device)
         self.by_class = [
             ShuffledBatches(len(index), config.batch_real, config.seed, "match", c, drop_last=True)
             for c, index in enumerate(data.class_indices)
@@ -50,7 +52,7 @@ class RealImages:
     def represent(self, net: nn.Module, c: int, count: int, *keys: int) -> Tensor:
         """Indices of `count` images that represent class c, as `net` sees its images before they are normalised."""
         members = self.data.class_indices[c]
-        images = to_float(self.images[members.to(self.device)])
+        images = to_float(self._stored(members))
         with torch.no_grad():
             maps = torch.cat([net.embed(part) for part in images.split(EMBEDDED)])
         features = maps.flatten(1) if self.config.network == "convnet" else maps.mean((2, 3))
@@ -91,4 +93,16 @@ class RealImages:
         return self._pixels(index), self.labels[index.to(self.device)], random
 
     def _pixels(self, index: Tensor) -> Tensor:
-        return self.normalize(to_float(self.images[index.to(self.device)]))
+        return self.normalize(to_float(self._stored(index)))
+
+    def _stored(self, index: Tensor) -> Tensor:
+        """Images (P, C, H, W) in 8 bits."""
+        return self.images[index.to(self.images.device)].to(self.device)
+
+
+def stays_on(data: ImageData, device: torch.device) -> bool:
+    """Whether the training images are kept on the device, or read from main memory batch by batch.
+
+    The latter where they would take more than half of an accelerator's free memory.
+    """
+    return device.type == "cpu" or data.x_train.nbytes <= free_memory(device) / 2

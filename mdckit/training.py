@@ -1,7 +1,6 @@
 """Training of a network, the same while condensing, while evaluating and while recording dynamics."""
 
 from collections.abc import Callable, Iterator
-from functools import partial, reduce
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from . import augment
 from .config import Precision, TrainConfig
-from .parallel import Pool
+from .parallel import Here, Pool
 from .precision import reduced
 from .rng import ShuffledBatches, generator
 from .safety import Epochs
@@ -47,17 +46,21 @@ def train_step(
     """Update `net` once on normalised images (P, C, H, W), augmented per sample and, by chance, with CutMix.
 
     The workers of `pool` share the images out, which a network with batch norm does not allow; `run` is
-    `loss_gradients`, compiled or not. Returns the logits (P, K) of the pass that the update came from.
+    `loss_gradients`, compiled or not. Returns the logits (P, K) of the pass that the update came from, of those images
+    that are this rank's.
     """
+    pool = pool or Here
     images = augment.per_sample(images, strategy, random)
     images, order, share = augment.cutmix(images, cutmix, random)
-    parts = [values.chunk(pool.size if pool else 1) for values in (images, labels, labels[order])]
+    parts = [values.chunk(pool.workers) for values in (images, labels, labels[order])]
     weights = [images.new_tensor([share, 1 - share]) * (len(part) / len(images)) for part in parts[0]]
-    logits, gradients = zip(*(pool.map if pool else map)(partial(run, net), *parts, weights), strict=True)
-    for parameter, of_parts in zip(net.parameters(), zip(*gradients, strict=True), strict=True):
-        parameter.grad = reduce(torch.add, of_parts)
+    pieces, parameters = list(zip(*parts, weights, strict=True)), list(net.parameters())
+    done = list(pool.map(lambda piece: run(net, *piece), pool.share(pieces)))
+    gradients = pool.ranks.sum([of_part for _, of_part in done], parameters, len(pieces), pool.size)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
     optimizer.step()
-    return torch.cat(logits)
+    return torch.cat([logits for logits, _ in done]) if done else images.new_empty(0)
 
 
 def train_epochs(

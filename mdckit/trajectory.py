@@ -37,12 +37,12 @@ class Trajectory:
             settings = config.net_augment, config.net_cutmix, random, pool, passes.loss_gradients
             train_step(self.net, self.optimizer, images, labels, *settings)
 
-    def batches(self, real: RealImages, state: RunState, t: int, e: int) -> Iterator[Batch]:
+    def batches(self, real: RealImages, state: RunState, t: int, e: int, pool: Pool) -> Iterator[Batch]:
         """What the network learns from after iteration e of loop t."""
         if real.config.how.trains_on == "real":
             return real.network_batches(t, e)
         (recipe,) = self.recipes
-        return real.set_batches(state.sets[recipe.name].images, t, e)
+        return real.set_batches(pool.ranks.join(state.sets[recipe.name].images), t, e)
 
 
 def trajectories(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .baselines import Recipe
 from .checkpoint import RunState
 from .config import CondenseConfig
+from .ranks import ALONE, Ranks
 from .safety import BEYOND, DivergenceError, beyond, finite, lower
 
 UNCLAMPED = 10.0  # the same for methods that never clamp, whose pixels may wander
@@ -23,8 +24,11 @@ class Watch:
     on average: clamped, as they are before the next outer loop, nearly all of them are then black or white.
     """
 
-    def __init__(self, recipes: Sequence[Recipe], config: CondenseConfig, device: torch.device):
-        self.recipes, self.config, self.seen = recipes, config, []
+    def __init__(
+        self, recipes: Sequence[Recipe], config: CondenseConfig, device: torch.device, ranks: Ranks = ALONE
+    ):
+        self.recipes, self.config, self.ranks = recipes, config, ranks
+        self.losses, self.pixels = [], []
         self.at_once = device.type == "cpu"
 
     @torch.no_grad()
@@ -32,12 +36,14 @@ class Watch:
         """Iteration e of loop t is done, on `nets`, and gave `losses`: raises `DivergenceError`, on a CPU at once.
 
         On an accelerator, where reading a number waits for all work so far, it does so at the end of the outer loop.
+        All ranks raise the same.
         """
-        self.seen.append(
-            torch.stack([torch.stack([losses[r.name], beyond(state.sets[r.name].images)]) for r in self.recipes])
-        )  # (S, 2)
+        self.losses.append(torch.stack([losses[r.name] for r in self.recipes]))  # (S,)
+        self.pixels.append(torch.stack([beyond(state.sets[r.name].images) for r in self.recipes], 1))  # (K, S)
         if e == self.config.inner or self.at_once:
-            seen, self.seen = torch.stack(self.seen).cpu(), []  # (E, S, 2)
+            pixels = self.ranks.join(torch.stack(self.pixels, 1)).mean(0)  # (E, S)
+            seen = torch.stack([torch.stack(self.losses), pixels], 2).cpu()  # (E, S, 2)
+            self.losses, self.pixels = [], []
             bad = ~(seen.isfinite().all(2) & (seen[..., 1] <= self._limit))  # (E, S)
             if bad.any():
                 first = int(bad.any(1).nonzero()[0])

@@ -18,7 +18,7 @@ from mdckit.config import CondenseConfig
 from mdckit.data import ImageData, from_arrays
 from mdckit.lockstep import Passes, match_sets
 from mdckit.networks import fresh_convnet
-from mdckit.parallel import cores
+from mdckit.parallel import Here, cores
 from mdckit.rng import generator
 from mdckit.streams import RealImages
 from mdckit.subsets import SubsetState
@@ -109,14 +109,6 @@ def matching(data: ImageData, config: CondenseConfig, device: torch.device) -> I
     return ours(data, [baselines.mdc()], config.replace(net_images=1, net_batch=1), device)
 
 
-class Alone:
-    """A pool without threads, for counting and profiling, which see one thread only."""
-
-    size = 1
-    map = staticmethod(map)
-    check = staticmethod(lambda: None)
-
-
 def update(data: ImageData, config: CondenseConfig, device: torch.device) -> Iterator:
     net, optimizer, real = network(data, config, device)
     settings, run = (config.net_augment, config.net_cutmix), Passes.of(config).loss_gradients
@@ -134,7 +126,9 @@ def roofline(data, recipe, config, device, seconds: float) -> dict:
     passes = Passes.of(config)
 
     def iteration():
-        match_sets(net, real, [recipe], state, config, LOOP, 1, Alone, passes)
+        match_sets(
+            net, real, [recipe], state, config, LOOP, 1, Here, passes
+        )  # counting and profiling see one thread only
         for images, labels, random in real.network_batches(LOOP, 1):
             train_step(net, optimizer, images, labels, config.net_augment, config.net_cutmix, random)
 
