@@ -3,9 +3,9 @@
 torchrun --nproc-per-node 2 -m mdckit.distributed notebooks/params/mnist5k_quick.yaml --results results/large
 """
 
-import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -59,14 +59,15 @@ def condense(
     Traceback (most recent call last):
     ValueError: RANK is not set: start with torchrun, such as torchrun --nproc-per-node 2 -m mdckit.distributed ...
     """
-    return _condense(data, recipes, config, *launched(device, timeout), checkpoint, show_progress)
+    with connected(device, timeout) as (chosen, ranks):
+        return _condense(data, recipes, config, chosen, ranks, checkpoint, show_progress)
 
 
-def launched(device: str | None, timeout: float) -> tuple[torch.device, Ranks]:
-    """The device of this process, and itself as one of those that torchrun started.
+@contextmanager
+def connected(device: str | None, timeout: float) -> Iterator[tuple[torch.device, Ranks]]:
+    """The device of this process, and itself as one of those that torchrun started, connected until the block ends.
 
-    They stay connected until they end; where they are already, `timeout` is not heeded. Raises ValueError where
-    torchrun did not start it, or for a device that it cannot have.
+    Raises ValueError where torchrun did not start it, or for a device that it cannot have.
     """
     for name in LAUNCHED:
         if name not in os.environ:
@@ -74,10 +75,16 @@ def launched(device: str | None, timeout: float) -> tuple[torch.device, Ranks]:
             raise ValueError(f"{name} is not set: start with torchrun, such as {command}")
     local, here = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     chosen = device_of_rank(device, local)
-    if not dist.is_initialized():  # torchrun's store connects processes once only
-        dist.init_process_group(backend(chosen), timeout=timedelta(minutes=timeout))
-        atexit.register(dist.destroy_process_group)
-    return chosen, Ranks(dist.get_rank(), dist.get_world_size(), local=local, here=here)
+    store, rank, count = next(dist.rendezvous("env://"))
+    times = (store.add("connected", 1) - 1) // count  # all ranks have come as often: a store remembers old addresses
+    store = dist.PrefixStore(f"connection {times}", store)
+    dist.init_process_group(
+        backend(chosen), store=store, rank=rank, world_size=count, timeout=timedelta(minutes=timeout)
+    )
+    try:
+        yield chosen, Ranks(rank, count, local=local, here=here)
+    finally:
+        dist.destroy_process_group()
 
 
 def _condense(data, recipes, config, device, ranks, checkpoint, show_progress) -> dict[str, CondensedSet]:
@@ -155,7 +162,8 @@ def main(paths, pairs, folder, timeout) -> None:
     changes = {"results": folder} if folder else {}
     try:
         parameters = Parameters.read(paths, pairs, **changes)
-        _condense_by_parameters(parameters, *launched(parameters.device or None, timeout))
+        with connected(parameters.device or None, timeout) as (device, ranks):
+            _condense_by_parameters(parameters, device, ranks)
     except (ValueError, OSError, MemoryError) as error:
         if int(os.environ.get("RANK", 0)):
             raise SystemExit(1) from None  # rank 0 has the same error to tell
