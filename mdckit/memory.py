@@ -25,16 +25,24 @@ def memory_needed(
     """Bytes that a condensation adds to what the process holds before it: an estimate on the safe side.
 
     The images and their momentum, and for every worker the largest pass: the feature maps of as many classes as share
-    it, or of one class if that is more, and the gradients of its groups. Of several ranks each has its classes only;
-    what rank 0 collects for a checkpoint is no part of it.
+    it, or of one class if that is more, and the gradients of its groups; and on an accelerator the real images, if they
+    are kept there. Of several ranks each has its classes only; what rank 0 collects for a checkpoint is no part of it.
 
     >>> from mdckit import baselines, load
     >>> config = CondenseConfig.preset("digits", "quick", ipc=2)
     >>> memory_needed(load("digits"), [baselines.mdc()], config, torch.device("cpu")) > 2**20
     True
     """
+    on_device = data.x_train.nbytes if device.type != "cpu" and stays_on(data, device) else 0
+    return working_memory(data, recipes, config, device, ranks) + on_device
+
+
+def working_memory(
+    data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig, device: torch.device, ranks: Ranks = ALONE
+) -> int:
+    """`memory_needed` without the real images."""
     channels, side, _ = data.shape
-    classes = -(-len(data.classes) // ranks.count)
+    classes = max(map(len, ranks.classes), default=len(data.classes))
     workers = min(threads_on(device), classes)
     sizes = [recipe.ipc or config.ipc for recipe in recipes]
     groups = max(len(recipe.weights(n, 1 if n > 1 else None)) for recipe, n in zip(recipes, sizes, strict=True))
@@ -45,8 +53,7 @@ def memory_needed(
     numbers = max(images * map_numbers(config, side + 4 * (channels == 1)), largest_pass(device))
     targets = min(BLOCK, -(-classes // workers))  # classes whose real gradients are kept
     per_worker = MAPS * numbers + (GROUP_COPIES * groups + targets) * _weights(config, channels)
-    on_device = data.x_train.nbytes if device.type != "cpu" and stays_on(data, device) else 0
-    return int(4 * (3 * pixels + workers * per_worker)) + on_device + LIBRARIES
+    return int(4 * (3 * pixels + workers * per_worker)) + LIBRARIES
 
 
 def _weights(config: CondenseConfig, channels: int) -> int:

@@ -57,6 +57,7 @@ QUICK = {
     "21_compare": {},
     "21_resize": LOGS | {"sizes": [1], "methods": ["lbpe_balanced", "ssp", "ccs"]},
     "22_retest": {"train": {"width": 8, "epochs": 4}, "sizes": [1], "seeds": [0]},
+    "23_scaling": {"classes": 20, "images": 1000, "size": 64, "condense": {"width": 16}, "repeats": 1},
 }
 UNITS = ("00_tour", "20_run", "21_resize", "22_retest")  # of batch runs: they leave a folder of results
 
