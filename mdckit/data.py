@@ -53,9 +53,12 @@ class ImageData:
     @cached_property
     def digest(self) -> str:
         """Fingerprint of the training images and labels, 16 hexadecimal digits."""
-        digest = hashlib.sha256(self.x_train.contiguous().numpy())
-        digest.update(self.y_train.contiguous().numpy())
-        return digest.hexdigest()[:16]
+        return _digest(self.x_train, self.y_train)
+
+    @cached_property
+    def test_digest(self) -> str:
+        """Fingerprint of the test images and labels, 16 hexadecimal digits."""
+        return _digest(self.x_test, self.y_test)
 
     @property
     def identity(self) -> dict:
@@ -202,6 +205,13 @@ def _moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     variance = (counts * levels**2).sum(1) / counts.sum(1) - mean**2
     std = variance.clamp(min=1e-6).sqrt()
     return tuple(round(v, 4) for v in mean.tolist()), tuple(round(v, 4) for v in std.tolist())
+
+
+def _digest(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()[:16]
 
 
 def _shape(images: Tensor) -> str:

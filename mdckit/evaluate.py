@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from . import parallel
 from .condensed import CondensedSet
 from .config import TrainConfig
 from .data import ImageData, normalize, to_float
+from .finished import FinishedTests, Outcome
 from .machine import pick_device
 from .networks import fresh_network
 from .progress import progress
@@ -90,11 +92,13 @@ def evaluate_many(
     label: str = "evaluating",
     show_progress: bool = True,
     stopped: Callable[[], bool] = parallel.never,
+    cache: str | Path | None = None,
 ) -> dict[Key, Result]:
     """A `Result` for every set, such as every size of `prefixes(sets, name)`, by the same keys.
 
     On a CPU every core trains a network of its own; the results do not depend on the number of cores. `stopped` is
-    asked between batches, in several threads: once it is true, `parallel.Stopped` is raised.
+    asked between batches, in several threads: once it is true, `parallel.Stopped` is raised. With `cache`, a JSON file,
+    every network that has been tested is kept there, and an interrupted evaluation goes on with those that have not.
 
     >>> from mdckit import load
     >>> digits, brief = load("digits"), TrainConfig(epochs=4, width=4, depth=1, seeds=(0,))
@@ -108,20 +112,25 @@ def evaluate_many(
     chosen = pick_device(device)
     long_first = sorted(sets, key=lambda key: -sets[key].patches)
     jobs = [(key, seed) for key in long_first for seed in config.seeds]
+    tested = FinishedTests(cache, data, config, chosen)
 
-    def run(job: tuple[Key, int]) -> tuple[list[float], float]:
+    def run(job: tuple[Key, int]) -> Outcome:
         key, seed = job
+        if found := tested.find(sets[key], seed):
+            return found
         images, labels = sets[key].tensors(chosen)
         begin = time.perf_counter()
         curve = accuracy_curve(images, labels, data, config, seed, chosen, check=pool.check)
-        return curve, time.perf_counter() - begin
+        test = curve, time.perf_counter() - begin
+        tested.keep(sets[key], seed, test)
+        return test
 
     with parallel.cores(chosen, stopped) as pool:
         done = dict(zip(jobs, progress(pool.map(run, jobs), label, len(jobs), show=show_progress), strict=True))
     return {key: _result([done[key, seed] for seed in config.seeds], config, sets[key]) for key in sets}
 
 
-def _result(runs: list[tuple[list[float], float]], config: TrainConfig, condensed: CondensedSet) -> Result:
+def _result(runs: list[Outcome], config: TrainConfig, condensed: CondensedSet) -> Result:
     curves = [curve for curve, _ in runs]
     seconds = sum(seconds for _, seconds in runs)
     return Result(tuple(max(c) for c in curves), tuple(c[-1] for c in curves), condensed.patches, seconds, config)

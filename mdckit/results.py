@@ -64,11 +64,16 @@ def _per_size(results: Mapping[str, Mapping[int, Result]], which: str) -> dict:
 
 
 def save(
-    folder: str | Path, found: dict, sets: Mapping[str, CondensedSet], checkpoint: str | Path | None = None
+    folder: str | Path,
+    found: dict,
+    sets: Mapping[str, CondensedSet],
+    checkpoint: str | Path | None = None,
+    cache: str | Path | None = None,
 ) -> Path:
-    """Write ``result.json`` and one safetensors file per set into `folder`; returns the path of ``result.json``.
+    """Write one safetensors file per set and then ``result.json`` into `folder`; returns the path of ``result.json``.
 
-    The run's `checkpoint` is removed once all is written; if writing fails, the OSError says that it is kept.
+    The run's `cache` of tests and its `checkpoint` are removed once all is written; if writing fails, the OSError says
+    that the checkpoint is kept. A run can go on from them, so call this when nothing else is left to do.
     """
     try:
         save_sets(folder, sets)
@@ -76,8 +81,9 @@ def save(
     except OSError as error:
         kept = f"; the run's checkpoint is kept in {checkpoint}" if checkpoint and Path(checkpoint).is_file() else ""
         raise OSError(error.errno, f"{error.strerror}{kept}") from error
-    if checkpoint is not None:
-        Path(checkpoint).unlink(missing_ok=True)
+    for done in (cache, checkpoint):
+        if done is not None:
+            Path(done).unlink(missing_ok=True)
     return path
 
 
