@@ -1,5 +1,6 @@
 """A run under control: exact whatever interrupts it, quick to answer, and shown as it is."""
 
+import gc
 import io
 import os
 import subprocess
@@ -10,6 +11,7 @@ import traceback
 from itertools import pairwise
 from pathlib import Path
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -490,6 +492,19 @@ def test_what_a_button_cannot_do_is_told(make):
     assert "Error" in view.message.value
     assert "saved" in view.message.value
     assert "&" not in view.message.value.replace("&#x27;", "")
+
+
+def test_the_widget_of_the_run_before_is_closed_with_all_its_parts(grey, tiny, tmp_path, monkeypatch):
+    boxes, alive = [], []
+    monkeypatch.setattr(live, "display", boxes.append)
+    monkeypatch.setattr(Controlled, "_run", lambda self, steps: None)
+    for _ in range(3):
+        assert live.condense(grey, RECIPES, tiny, checkpoint=tmp_path / "run", headless=False).wait(LIMIT)
+        gc.collect()
+        widgets = [one for one in gc.get_objects() if issubclass(type(one), ipywidgets.Widget)]
+        alive.append(sum(widget.comm is not None for widget in widgets))
+    assert alive[0] == alive[1] == alive[2] > 10
+    assert [box.comm is not None for box in boxes] == [False, False, True]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import ipywidgets
 from IPython.display import display
@@ -17,7 +18,7 @@ from ..baselines import Recipe
 from ..checks import check_choice
 from ..config import CondenseConfig, TrainConfig
 from ..data import ImageData
-from . import live_plots
+from . import live_plots, panels
 from .run import Run
 
 INTERVAL = 0.5  # seconds between two redraws, at least
@@ -36,6 +37,8 @@ BUTTONS = {  # method of the run -> label, icon, what it does, states in which i
     "start_over": ("Start over", "fast-backward", "Begin anew; the checkpoint is kept as *.old", SETTLED[1:]),
 }
 
+_SHOWN: "WeakValueDictionary[Path, View]" = WeakValueDictionary()  # by checkpoint, so that a newer one can close it
+
 
 def condense(
     data: ImageData,
@@ -52,8 +55,8 @@ def condense(
     """Condense in the background under a widget that shows how it grows; headless, in this thread with a progress bar.
 
     `headless` None asks the environment variable ``MDCKIT_HEADLESS``. The run goes on from its checkpoint, if there is
-    one; running the same cell again stops the run that it started before. The other arguments and the errors are those
-    of `Run`, which is returned: its `sets` are those of now, its `words` say how far it is.
+    one; running the same cell again stops the run that it started before and closes its widget. The other arguments
+    and the errors are those of `Run`, which is returned: its `sets` are those of now, its `words` say how far it is.
 
     >>> from tempfile import TemporaryDirectory
     >>> from mdckit import baselines, load
@@ -72,7 +75,10 @@ def condense(
         finally:
             print(f"{run.words}; checkpoint {_short(run.checkpoint)}")
     else:
-        display(View(run).box)
+        if older := _SHOWN.pop(run.checkpoint, None):
+            older.close()
+        view = _SHOWN[run.checkpoint] = View(run)
+        display(view.box)
         run.start()
     return run
 
@@ -111,6 +117,11 @@ class View:
         button = ipywidgets.Button(description=label, icon=icon, tooltip=tooltip, layout={"width": "110px"})
         button.on_click(lambda _: self._act(method))
         return button
+
+    def close(self) -> None:
+        """Take the widget off the screen and let go of the run: ipywidgets keeps whatever is not closed."""
+        self.run.on_step = self.run.on_state = lambda: None
+        panels.close(self.box)
 
     def _layout(self) -> ipywidgets.VBox:
         left = ipywidgets.VBox([self.shown, self.pictures["gallery"], self.pictures["mls"]])

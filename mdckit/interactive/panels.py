@@ -168,3 +168,11 @@ class View(ipywidgets.VBox):
         first, *rest = map(escape, lines)
         more = "".join(f"<br>{line}" for line in [*rest, *filter(None, [legend])])
         self.text.value = f'<div role="alert"><b>{first}</b>{more}</div>'
+
+
+def close(widget: ipywidgets.Widget) -> None:
+    """Close a widget with all that belongs to it."""
+    for part in (*getattr(widget, "children", ()), getattr(widget, "layout", None), getattr(widget, "style", None)):
+        if part is not None:
+            close(part)
+    widget.close()
