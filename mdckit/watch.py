@@ -24,9 +24,7 @@ class Watch:
     on average: clamped, as they are before the next outer loop, nearly all of them are then black or white.
     """
 
-    def __init__(
-        self, recipes: Sequence[Recipe], config: CondenseConfig, device: torch.device, ranks: Ranks = ALONE
-    ):
+    def __init__(self, recipes: Sequence[Recipe], config: CondenseConfig, device: torch.device, ranks: Ranks = ALONE):
         self.recipes, self.config, self.ranks = recipes, config, ranks
         self.losses, self.pixels = [], []
         self.at_once = device.type == "cpu"
