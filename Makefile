@@ -1,4 +1,4 @@
-# make demo | yoco | test | lab | assignments | cifar10 | bench | notebooks: each sets up .venv first. lock | audit
+# make demo | yoco | test | fuzz | chaos | lab | assignments | cifar10 | bench | notebooks: each sets up .venv first. lock | audit
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ RUN := $(BIN)/python -m mdckit.notebooks run
 export MALLOC_MMAP_THRESHOLD_ = 1073741824
 export MALLOC_TRIM_THRESHOLD_ = 2147483647
 
-.PHONY: setup demo yoco test lab assignments cifar10 bench notebooks lock audit clean
+.PHONY: setup demo yoco test fuzz lab assignments cifar10 bench notebooks lock audit clean
 
 setup: $(VENV)/.ready
 
@@ -33,6 +33,10 @@ test: setup
 	@cat results/grading/*.md
 	$(BIN)/nbstripout -t notebooks/02_gradient_matching.ipynb > results/nbval.ipynb
 	$(BIN)/python -m pytest -o addopts= --nbval-lax --nbval-current-env results/nbval.ipynb
+
+# damaged and forged files for every reader; SEED=n for others
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --cases 2000 --seed $(or $(SEED),0)
 
 lab: setup
 	$(BIN)/jupyter lab notebooks/00_tour.ipynb
