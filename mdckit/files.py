@@ -171,6 +171,14 @@ def check_writable(folder: str | Path) -> Path:
     return folder
 
 
+def inside(folder: str | Path, name: str) -> Path:
+    """The place of a file of this name in or below `folder`; raises ValueError for a name that leads out of it."""
+    path = Path(folder) / name
+    if not path.resolve().is_relative_to(Path(folder).resolve()):
+        raise ValueError(f"the name {name!r} leads out of the folder {folder}: choose another")
+    return path
+
+
 def require_file(path: str | Path, what: str) -> Path:
     """The path, if it is a file with bytes in it: no folder, nor a pipe or device, whose reading would never end.
 

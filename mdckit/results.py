@@ -73,7 +73,8 @@ def save(
     """Write one safetensors file per set and then ``result.json`` into `folder`; returns the path of ``result.json``.
 
     The run's `cache` of tests and its `checkpoint` are removed once all is written; if writing fails, the OSError says
-    that the checkpoint is kept. A run can go on from them, so call this when nothing else is left to do.
+    that the checkpoint is kept. A run can go on from them, so call this when nothing else is left to do. Raises
+    ValueError for a name of a set that leads out of the folder.
     """
     try:
         save_sets(folder, sets)
@@ -90,7 +91,7 @@ def save(
 def save_sets(folder: str | Path, sets: Mapping[str, CondensedSet]) -> None:
     """Write one safetensors file per set into the folder ``sets`` of `folder`."""
     for name, condensed in sets.items():
-        condensed.save(Path(folder) / "sets" / f"{name}.safetensors")
+        condensed.save(files.inside(Path(folder) / "sets", f"{name}.safetensors"))
 
 
 def load(path: str | Path) -> dict:

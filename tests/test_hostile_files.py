@@ -532,6 +532,13 @@ def test_records_that_are_none_are_refused_and_named(tmp_path, change, message):
     assert results.load(files.save_json(path, RESIZED)) == RESIZED
 
 
+@pytest.mark.parametrize("name", ["../out", "/out", "a/../../../out"])
+def test_names_of_sets_lead_nowhere_else(tmp_path, name):
+    with pytest.raises(ValueError, match="leads out of the folder"):
+        results.save(tmp_path / "run", RUN, {name: made()})
+    assert list(tmp_path.rglob("*out*")) == []
+
+
 def test_names_of_files_are_no_html(tmp_path):
     files.save_json(tmp_path / "<script>alert(1)<" / "result.json", RUN)
     (part,) = side_by_side.parts(side_by_side.read(tmp_path), "mdc", 3)

@@ -103,7 +103,7 @@ class Run(Controlled):
         folder, paths = self.checkpoint.parent / "saved", []
         for name, condensed in self.sets.items():
             when = f"{condensed.info['outer']:04d}_{condensed.info['inner']:03d}"
-            paths.append(folder / f"{name}_{when}.safetensors")
+            paths.append(files.inside(folder, f"{name}_{when}.safetensors"))
             condensed.save(paths[-1])
         return paths
 
