@@ -1,6 +1,7 @@
 """Processes that condense together, each with classes of its own: what each does and what they tell each other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import TypeVar
@@ -13,11 +14,21 @@ from torch import Tensor
 Value = TypeVar("Value")
 
 
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Messages between ranks, which fail where one died or is silent."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ConnectionError(f"another rank died or did not answer in time, which ends the run: {error}") from error
+
+
 @dataclass(frozen=True)
 class Ranks:
     """This process, number `rank` of `count`, and the `classes` of each; alone it neither waits nor tells.
 
     Every rank must call the same methods in the same order. What they give is the same on all ranks, bit for bit.
+    ConnectionError is raised where another rank died or does not answer in time.
 
     >>> Ranks(rank=1, count=3).share("abcdefgh", threads=1)
     'def'
@@ -50,7 +61,8 @@ class Ranks:
         if self.count == 1:
             return [value]
         values = [None] * self.count
-        dist.all_gather_object(values, value)
+        with _heard():
+            dist.all_gather_object(values, value)
         return values
 
     def join(self, rows: Tensor) -> Tensor:
@@ -60,7 +72,8 @@ class Ranks:
         padded = self._padded(rows)
         every = rows.new_empty(self.count, *padded.shape)
         if padded.numel():
-            dist.all_gather_into_tensor(every.flatten(0, 1), padded)
+            with _heard():
+                dist.all_gather_into_tensor(every.flatten(0, 1), padded)
         return self._joined(every)
 
     def collect(self, rows: Tensor) -> Tensor | None:
@@ -69,7 +82,8 @@ class Ranks:
             return rows.cpu()
         padded = self._padded(rows.cpu())
         every = [torch.empty_like(padded) for _ in range(self.count)] if self.rank == 0 else None
-        dist.gather(padded, every)
+        with _heard():
+            dist.gather(padded, every)
         return self._joined(every) if every else None
 
     def deal(self, rows: Tensor | None) -> Tensor:
@@ -79,7 +93,8 @@ class Ranks:
         shape, dtype = self.first(None if rows is None else (rows.shape[1:], rows.dtype))
         parts = None if rows is None else [self._padded(rows[own.start : own.stop]) for own in self.classes]
         mine = torch.empty(max(map(len, self.classes)), *shape, dtype=dtype)
-        dist.scatter(mine, parts)
+        with _heard():
+            dist.scatter(mine, parts)
         return mine[: len(self.own)].clone()
 
     def _padded(self, rows: Tensor) -> Tensor:
@@ -107,9 +122,11 @@ class Ranks:
             flat = torch.cat([tensor.flatten() for tensor in part])
             sent[:, i] = F.pad(flat, (0, self.count * section - len(flat))).view(self.count, section)
         found = torch.empty_like(sent)  # this rank's section, of all ranks and their parts
-        dist.all_to_all_single(found, sent)
+        with _heard():
+            dist.all_to_all_single(found, sent)
         whole = sent.new_empty(self.count * section)
-        dist.all_gather_into_tensor(whole, reduce(torch.add, found.flatten(0, 1)[:count]))
+        with _heard():
+            dist.all_gather_into_tensor(whole, reduce(torch.add, found.flatten(0, 1)[:count]))
         split = whole[: sum(sizes)].split(sizes)
         return [numbers.view(tensor.shape) for numbers, tensor in zip(split, like, strict=True)]
 

@@ -22,8 +22,9 @@ import mdckit
 from mdckit import distributed
 from mdckit.batch import Parameters
 from mdckit.checkpoint import load_checkpoint
+from mdckit.ranks import Ranks
 
-PATIENCE = 240  # seconds that a machine may take for what takes a few
+PATIENCE = 600  # seconds that a machine may take for what takes a few
 PARAMETERS = {"dataset": "digits", "recipes": ["mdc"], "ipc": 2, "scale": "quick"}
 CONDENSE = {"inner": 2, "period": 1, "width": 4, "net_images": 16, "net_batch": 16, "batch_real": 4}
 
@@ -145,6 +146,15 @@ def test_a_rank_without_a_class_changes_nothing(three_ranks, float64):
     for name, of_ranks in told(kept(three_ranks / "idc")).items():
         assert of_ranks["mls_trace"] == one[name].info["mls_trace"]
         assert of_ranks["losses"] == pytest.approx(one[name].info["losses"], rel=1e-6)
+
+
+def test_a_silent_rank_is_an_error_of_the_connection(monkeypatch):
+    def silent(*args):
+        raise RuntimeError("Timed out waiting 1800000ms")
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", silent)
+    with pytest.raises(ConnectionError, match=r"another rank died or did not answer in time, .*: Timed out waiting"):
+        Ranks(count=2).tell("hello")
 
 
 def test_more_ranks_than_classes_are_refused(three_ranks):
