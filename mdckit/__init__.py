@@ -14,6 +14,7 @@ from .data import ImageData, from_arrays
 from .evaluate import Result, evaluate, evaluate_many
 from .lr_finder import RateSearch, find_lr
 from .machine import pick_device
+from .papers import paper
 from .pruning import scores
 from .pruning.dynamics import Dynamics, record_dynamics
 from .pruning.scores import Score
@@ -62,6 +63,7 @@ __all__ = [
     "load",
     "load_experts",
     "load_set",
+    "paper",
     "pick_device",
     "prefixes",
     "record_dynamics",

@@ -177,8 +177,8 @@ def recipes_by_name(names: list[str], ipc: int, sizes: Collection[int] = ()) -> 
 def prefixes(sets: Mapping[str, CondensedSet], name: str) -> dict[int, CondensedSet]:
     """Every size a method offers: its set for n = 1..N images per class.
 
-    For Baseline A those are separate sets, for B the union of its first n, else the first n images. Raises ValueError
-    for a method that has none among `sets`.
+    For Baseline A those are separate sets, as are those of slimmable condensation ("slimmable/n"), for B the union of
+    its first n, else the first n images. Raises ValueError for a method that has none among `sets`.
 
     >>> import torch
     >>> made = CondensedSet(torch.rand(2, 3, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
@@ -188,7 +188,7 @@ def prefixes(sets: Mapping[str, CondensedSet], name: str) -> dict[int, Condensed
     parts = {int(key.split("/")[1]): s for key, s in sets.items() if key.startswith(f"{name}/")}
     if not parts and name not in sets:
         raise ValueError(f"no set of {name!r} there: there are {', '.join(sorted(sets))}")
-    if name == "baseline_a":
+    if name in ("baseline_a", "slimmable"):
         return dict(sorted(parts.items()))
     if name == "baseline_b":
         sets = {name: union([parts[k] for k in sorted(parts)])}

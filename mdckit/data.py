@@ -117,6 +117,14 @@ class ImageData:
             name=f"{self.name}-holdout{count}",
         )
 
+    def fewer_tests(self, count: int) -> Self:
+        """The same data with `count` of its test images, drawn at random and always the same; 0 keeps all."""
+        check_count("test images", count, 0)
+        if count > len(self.y_test):
+            raise ValueError(f"{count:,} test images asked of {self.name}, which has {len(self.y_test):,}")
+        chosen = torch.randperm(len(self.y_test), generator=generator(0, "tests"))[: count or None]
+        return replace(self, x_test=self.x_test[chosen], y_test=self.y_test[chosen]) if count else self
+
 
 def to_float(images: Tensor) -> Tensor:
     """uint8 pixels as floats in [0, 1]."""

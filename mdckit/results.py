@@ -30,7 +30,7 @@ RECORD = {  # what every record holds, of condensed sets or of one set made smal
 
 def record(
     data: ImageData,
-    config: CondenseConfig,
+    config: CondenseConfig | Mapping | None,
     train: TrainConfig,
     sets: Mapping[str, CondensedSet],
     results: Mapping[str, Mapping[int, Result]],
@@ -38,22 +38,39 @@ def record(
 ) -> dict:
     """All numbers of a run as JSON-able values.
 
+    `config` is that of the condensation, also as a set's ``info["config"]`` has it; a set of another project has none.
     `results` maps a method to its `Result` for each size. "accuracy" holds for every method and size the best-of-k
     test accuracies in percent, one per evaluation seed (the papers' protocol), "accuracy_last" those after the
     last epoch.
     """
+    settings = asdict(config) if isinstance(config, CondenseConfig) else dict(config or {})
     return {
         "dataset": data.name,
-        "ipc": config.ipc,
+        "test_images": len(data.y_test),
+        "ipc": max([settings.get("ipc", 1), *(s.ipc for s in sets.values())]),
+        "condenser": condenser(next(iter(sets.values())).info),
         "seeds": list(train.seeds),
         "accuracy": _per_size(results, "best"),
         "accuracy_last": _per_size(results, "last"),
         "mls_trace": {name: s.mls_trace for name, s in sets.items() if s.mls_trace},
         **{key: {name: s.info[key] for name, s in sets.items() if key in s.info} for key in METRICS.values()},
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "config": {"condense": asdict(config), "train": asdict(train)},
+        "config": {"condense": settings or None, "train": asdict(train)},
         "versions": versions(),
     }
+
+
+def condenser(info: Mapping) -> str | None:
+    """The method that made a set, by its `info`: "idc", "dream", "mtt" ...; None if a file of another kind held it.
+
+    >>> condenser({"recipe": {"name": "mtt"}}), condenser({"import": {"layout": "folder"}})
+    ('mtt', None)
+    """
+    if "import" in info:
+        layout = info["import"].get("layout")
+        return layout if layout in ("idc", "dsa", "mtt", "kip") else None
+    recipe = (info.get("recipe") or {}).get("name")
+    return recipe if recipe in ("mtt", "kip") else (info.get("config") or {}).get("method")
 
 
 def _per_size(results: Mapping[str, Mapping[int, Result]], which: str) -> dict:

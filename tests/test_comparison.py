@@ -38,7 +38,7 @@ def test_every_method_size_and_run_is_compared_by_the_same_seeds(digits, condens
     alone = mdckit.evaluate(mdckit.resize("lbpe", condensed, logs[1], 2, **LBPE), digits, SHORT)
     found = rows.query("method == 'lbpe_balanced' and ipc == 2 and run == 1")
     assert tuple(found["accuracy"]) == alone.best
-    record = comparison.record(condensed, "baseline_c", rows, SHORT, logs, methods)
+    record = comparison.record(condensed, "baseline_c", rows, SHORT, logs, methods, digits)
     assert len(record["accuracy"]["random"]["1"]) == len(record["seeds"]) == 4
     assert record["config"]["methods"]["lbpe_balanced"] == {"name": "lbpe"} | LBPE
     assert record["config"]["recording"]["epochs"] == 10

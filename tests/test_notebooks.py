@@ -248,7 +248,9 @@ RETESTS = {stem: parameters for stem, parameters in PARAMETERS.items() if "_rete
 RUNS = {stem: parameters for stem, parameters in PARAMETERS.items() if not re.search("_resize|_retest", stem)}
 RESIZES = {stem: parameters for stem, parameters in PARAMETERS.items() if "_resize" in stem}
 DATASETS = {label: name for name, label in printed.DATASETS.items()}
-RUN_TABLES = [("mdc", n) for n in (1, 2, 3, 4, 5, 6, 12)]
+RUN_TABLES = [("mdc", n) for n in (1, 2, 3, 4, 5, 6, 8, 9, 12)]
+RESIZE_TABLES = [("yoco", n) for n in (1, 2, 3, 4, 5, 7)]
+TESTED = {name: label for label, name in printed.NETWORKS.items()}
 
 
 @pytest.mark.parametrize("stem", RESIZES)
@@ -258,28 +260,56 @@ def test_parameter_files_of_resizing_are_valid(stem):
     assert comparison.plan(source_of(parameters), parameters["methods"], parameters["sizes"])
     scale = parameters.get("scale", "quick")
     TrainConfig.preset(parameters["dataset"], scale, seeds=parameters["seeds"], **parameters["train"])
+    TrainConfig.preset(parameters["dataset"], scale, epochs=parameters["epochs"])
 
 
 def source_of(parameters):
-    """The set a file starts from: shipped, or one that a file of `20_run` makes, with as many images per class."""
+    """The set a file starts from: shipped, one that a file of `20_run` makes, or one's own, of ten images per class."""
     _, *made = Path(parameters["source"]).parts
     if not made:
         return shipped(parameters["dataset"], parameters["source"])
+    if len(made) == 2:
+        return made_by(made[1].removesuffix(".safetensors"), 10)
     run, _, name = made
     assert RUNS[run]["dataset"] == parameters["dataset"]
     assert Path(name).stem in RUNS[run]["recipes"]
-    return CondensedSet(torch.zeros(2, RUNS[run]["ipc"], 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    return made_by(method_of(RUNS[run]), RUNS[run]["ipc"])
+
+
+def made_by(method, ipc):
+    return CondensedSet(torch.zeros(2, ipc, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"), info={"recipe": {"name": method}})
+
+
+def method_of(run):
+    return run.get("condense", {}).get("method", "idc")
+
+
+def named(method, names):
+    """Rows as `printed.ROWS` knows them."""
+    return {name if method == "idc" else f"{method} {name}" for name in names}
 
 
 @pytest.mark.parametrize("stem", RETESTS)
 def test_parameter_files_of_tests_of_sets_are_valid(stem):
     parameters = RETESTS[stem]
     assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / "22_retest.ipynb")))
-    TrainConfig.preset(parameters["dataset"], "quick", seeds=parameters["seeds"], **parameters["train"])
-    run = RUNS[Path(parameters["sets"]).parts[1].replace("-", "_")]
-    assert run["dataset"] == parameters["dataset"]
-    assert set(parameters["methods"]) <= set(run["recipes"])
-    assert max(parameters["sizes"]) <= run["ipc"]
+    scale = parameters.get("scale", "quick")
+    TrainConfig.preset(parameters["dataset"], scale, seeds=parameters["seeds"], **parameters.get("train", {}))
+    ipc, names = tested_by(parameters)
+    assert names
+    assert max(parameters["sizes"]) <= ipc
+
+
+def tested_by(parameters):
+    """Images per class and rows of the sets that a file tests: shipped, of a file of `20_run`, or one's own."""
+    if "sets" not in parameters:
+        return 10, {name for name in parameters["methods"] if shipped(parameters["dataset"], name)}
+    folder, methods = Path(parameters["sets"]).parts[1], parameters["methods"]
+    if folder in RUNS:
+        assert RUNS[folder]["dataset"] == parameters["dataset"]
+        assert set(methods) <= set(RUNS[folder]["recipes"])
+        return RUNS[folder]["ipc"], named(method_of(RUNS[folder]), methods)
+    return max(parameters["sizes"]), {{"mtt": "mtt baseline_c", "slimmable": "dc slimmable"}[m] for m in methods}
 
 
 @pytest.mark.parametrize("stem", RUNS)
@@ -296,23 +326,36 @@ def test_parameter_files_are_valid(stem):
 @pytest.mark.parametrize("scale", ["quick", "paper"])
 @pytest.mark.parametrize("at", RUN_TABLES)
 def test_every_printed_row_that_can_be_run_has_a_parameter_file(at, scale):
-    for block, rows in printed.blocks(*at).items():
-        where = (DATASETS[block.dataset], block.ipc_source, scale)
-        made = [p for p in RUNS.values() if (p["dataset"], p["ipc"], p["scale"]) == where]
-        for name, sizes in rows.dropna(subset="name").groupby("name")["ipc"]:
-            wanted = {int(ipc) for ipc in sizes if ipc != "avg"}
-            own = [p.get("sizes") or range(1, p["ipc"] + 1) for p in made if name in p["recipes"]]
-            assert any(wanted <= set(sizes) for sizes in own), (str(block), name)
+    made = [(p, p["ipc"], named(method_of(p), p["recipes"])) for p in RUNS.values()]
+    made += [(p, *tested_by(p)) for p in RETESTS.values()]
+    check_covered(at, scale, made)
 
 
 @pytest.mark.parametrize("scale", ["quick", "paper"])
-def test_every_printed_selection_has_a_parameter_file(scale):
-    for block, rows in printed.blocks("yoco", 1).items():
-        wanted = {int(ipc) for ipc in rows.dropna(subset="name")["ipc"] if ipc != "avg"}
-        where = (DATASETS[block.dataset], scale)
-        made = [p for p in RESIZES.values() if (p["dataset"], p.get("scale", "quick")) == where]
-        covering = [p for p in made if source_of(p).ipc == block.ipc_source and wanted <= set(p["sizes"])]
-        assert any(p["methods"] == [] for p in covering), block
+@pytest.mark.parametrize("at", RESIZE_TABLES)
+def test_every_printed_selection_has_a_parameter_file(at, scale):
+    made = []
+    for parameters in RESIZES.values():
+        source = source_of(parameters)
+        by = source.info["recipe"]["name"].replace("baseline_c", "idc")
+        made.append((parameters, source.ipc, named(by, parameters["methods"] or comparison.PAPER_METHODS)))
+    check_covered(at, scale, made)
+
+
+def check_covered(at, scale, made):
+    """Every row of ours in a table is among what one of the files makes: (parameters, images per class, rows)."""
+    for block, rows in printed.blocks(*at).items():
+        here = [(p, names) for p, ipc, names in made if ipc == block.ipc_source and belongs(p, block, scale)]
+        for name, sizes in rows.dropna(subset="name").groupby("name")["ipc"]:
+            wanted = {int(ipc) for ipc in sizes if ipc not in ("avg", str(block.ipc_source))}
+            own = [p.get("sizes") or range(1, 51) for p, names in here if name in names]
+            assert any(wanted <= set(sizes) for sizes in own), (str(block), name)
+
+
+def belongs(parameters, block, scale):
+    network = parameters.get("train", {}).get("network")
+    same = network == TESTED[block.network] if block.network in ("ResNet", "DenseNet") else network is None
+    return same and (parameters["dataset"], parameters.get("scale", "quick")) == (DATASETS[block.dataset], scale)
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)

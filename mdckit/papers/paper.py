@@ -1,6 +1,5 @@
 """A run's numbers beside the papers' printed ones, and which of the printed orderings hold in it."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -9,11 +8,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ..config import CondenseConfig, TrainConfig
+from ..config import TrainConfig
 from ..forms import COUNT, NOTHING, SIZE, TEXT, check_form
 from ..results import check
 from .printed import DATASETS, NETWORKS, Block, blocks
 from .printed import table as table
+from .scales import differences as differences
+from .scales import key, matching, scale
+from .scales import printed_scale as printed_scale
 
 EVALUATIONS = 4  # tests of a network while it trains: the printed numbers are the best of them
 SAME = {"freeze": "mdc", "no_subset_loss": "baseline_c"}  # rows of the ablation that are methods under other names
@@ -23,10 +25,6 @@ SETTINGS = {  # what is read of a record's settings
     "train": {"epochs": SIZE, "width": SIZE, "evaluations": SIZE, "network?": TEXT, "depth?": SIZE, "norm?": TEXT},
     "recording?": {"epochs": SIZE},
     "methods?": {"*": {"name": TEXT}},
-}
-SCALE = {  # settings that `scale` tells, that say what is compared, or that do not matter
-    "condense": {"ipc", "outer", "inner", "width", "seed", "compile", "batch_syn_max"},
-    "train": {"epochs", "width", "seeds", "network", "evaluations"},
 }
 
 
@@ -40,6 +38,12 @@ def compare(results: Mapping | Iterable[Mapping], paper: str = "mdc", number: in
     measured is NaN. Scales may differ; raises ValueError for what cannot be compared: another kind of record, data
     set, number of images per class to start from, tested network or number of tests during training, and
     results that share no number with the table.
+
+    >>> from mdckit import CondenseConfig
+    >>> settings = {"condense": asdict(CondenseConfig()), "train": asdict(TrainConfig())}
+    >>> found = {"dataset": "cifar10", "ipc": 10, "seeds": [0], "accuracy": {"mdc": {"1": [48.0]}}, "config": settings}
+    >>> compare(found, "mdc", 1).dropna(subset="mean")[["method", "ipc", "mean", "printed"]].values.tolist()
+    [['MDC (ours)', '1', 48.0, 49.66]]
     """
     records = _records(results, paper, number)
     rows = blocks(paper, number)[block_of(records[0], paper, number)]
@@ -104,41 +108,14 @@ def verdict(found: pd.DataFrame) -> str:
     return f"{said}; printed, but clearly reversed here: {named}."
 
 
-def scale(found: Mapping) -> str:
-    """How much was computed for a record: outer x inner loops, width, epochs, networks."""
-    condense, train = found["config"].get("condense"), found["config"]["train"]
-    said = [f"{condense['outer']:,} x {condense['inner']:,} loops, width {condense['width']}"] if condense else []
-    if "recording" in found["config"]:
-        said.append(f"dynamics of {found['config']['recording']['epochs']:,} epochs")
-    narrow = "" if condense and condense["width"] == train["width"] else f" at width {train['width']}"
-    return ", ".join([*said, f"{train['epochs']:,} epochs{narrow}", f"{len(found['seeds'])} networks"])
-
-
-def printed_scale(dataset: str, paper: str = "mdc") -> str:
-    """`scale` of the papers' own runs on a data set.
-
-    >>> printed_scale("cifar10")
-    '2,000 x 100 loops, width 128, 1,000 epochs, 3 networks'
-    """
-    config = {"condense": asdict(CondenseConfig.preset(dataset)), "train": asdict(TrainConfig.preset(dataset))}
-    config |= {"recording": config["train"]} if paper == "yoco" else {}
-    return scale({"config": config, "seeds": [0] * (9 if paper == "yoco" else 3)})
-
-
-def differences(found: Mapping) -> str:
-    """The settings of a record, other than its scale, that are not the paper's: "lr 0.2 (0.005)" and so on."""
-    dataset = found["dataset"]
-    paper = {"condense": CondenseConfig.preset(dataset, ipc=1), "train": TrainConfig.preset(dataset)}
-    said = []
-    for part, expected in paper.items():
-        measured, printed = found["config"].get(part) or {}, asdict(expected)
-        changed = [k for k in printed if k not in SCALE[part] and measured.get(k, printed[k]) != printed[k]]
-        said += [f"{name} {measured[name]} ({printed[name]})" for name in changed]
-    return ", ".join(said)
-
-
 def block_of(found: Mapping, paper: str, number: int) -> Block:
-    """Which part of a table a record belongs to. Raises ValueError as `compare`."""
+    """Which part of a table a record belongs to. Raises ValueError as `compare`.
+
+    >>> settings = {"condense": None, "train": asdict(TrainConfig(network="densenet"))}
+    >>> found = {"dataset": "cifar10", "ipc": 10, "seeds": [0], "accuracy": {"mdc": {"1": [48.0]}}, "config": settings}
+    >>> print(block_of(found, "mdc", 4))
+    CIFAR-10 from 10 images per class, DenseNet
+    """
     printed = blocks(paper, number)
     if not printed:
         raise ValueError(f"{_title(paper, number)} prints no accuracies of methods to compare with")
@@ -185,14 +162,6 @@ def _check_record(found: Mapping, paper: str, number: int) -> None:
         raise ValueError(f"the set made smaller was condensed by {recipe}; {_title(paper, number)} is about IDC's sets")
 
 
-def key(found: Mapping) -> str:
-    """What records must share to be pooled: data set, sizes and all settings but the condensation seed, as text."""
-    sizes = sorted({size for by_size in found["accuracy"].values() for size in by_size})
-    config = {name: value for name, value in found["config"].items() if name != "methods"}
-    config["condense"] = {k: v for k, v in (config.get("condense") or {}).items() if k != "seed"}
-    return json.dumps([found["dataset"], found["ipc"], sizes, found["seeds"], config], sort_keys=True)
-
-
 def _records(results: Mapping | Iterable[Mapping], paper: str, number: int) -> list[Mapping]:
     records = [results] if isinstance(results, Mapping) else list(results)
     if not records:
@@ -226,6 +195,16 @@ def _pool(records: Iterable[Mapping]) -> dict[str, dict[str, list[float]]]:
 
 def _name(found: Mapping, label: str) -> str:
     """The name that `printed.ROWS` knows a method by: of a selection its options count, not how the record calls it."""
+    name, by = _own_name(found, label), _condenser(found)
+    return name if by == "idc" else f"{by} {'baseline_c' if name == by else name}"
+
+
+def _condenser(found: Mapping) -> str:
+    """What made the set: "idc" where the record does not say."""
+    return found.get("condenser") or matching(found).get("method", "idc")
+
+
+def _own_name(found: Mapping, label: str) -> str:
     how = found["config"].get("methods", {}).get(label)
     if how is None:
         return SAME.get(label, label)

@@ -9,6 +9,7 @@ import pandas as pd
 PAPERS = {"mdc": range(1, 13), "yoco": range(1, 8)}
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN", "imagenet10": "ImageNet-10"}
 NETWORKS = {"resnet10_ap": "ResNet10-AP", "resnet10": "ResNet", "densenet": "DenseNet"}
+TESTS = {"cifar10": 10_000, "cifar100": 10_000, "svhn": 26_032, "imagenet10": 500}  # test images
 OWN_SOURCES = ("n (own condensation)", "n x IPC1")  # Baselines A and B do not start from one set of N
 
 _BASELINES = {"Baseline A": "baseline_a", "Baseline B": "baseline_b", "Baseline C": "baseline_c", "MDC (ours)": "mdc"}
@@ -19,9 +20,25 @@ _SELECTIONS = _SCORES | {
     "CCS": "ccs",
     "YOCO (ours)": "lbpe_balanced",
 }
-ROWS = {  # (paper, table) -> printed method: ours; "_easy" and "_balanced" are a selection's options, not its default
+
+
+def _condensed(by: str, name: str) -> str:
+    return name if by == "idc" else f"{by} {name}"
+
+
+_RULES = {"no; balanced=no": "random", "no; balanced=yes": "random_balanced"}
+_RULES |= {"yes; balanced=no": "lbpe", "yes; balanced=yes": "lbpe_balanced"}
+_RANKED = {
+    f"{label}; reversed(easy)={reverse}": name + suffix
+    for label, name in (("AUM", "aum"), ("Forg.", "forgetting"), ("EL2N", "el2n"))
+    for reverse, suffix in (("no", ""), ("yes", "_easy"))
+} | {"Ours; reversed(easy)=n/a": "lbpe_balanced"}
+ROWS = {  # (paper, table) -> printed method: ours; "_easy" and "_balanced" are a selection's options, not its default,
+    # and a condenser other than IDC comes first: "dream mdc"
     ("mdc", 1): _BASELINES,
-    ("mdc", 2): {"IDC": "baseline_c", "MDC (ours)": "mdc"},
+    ("mdc", 2): {"IDC": "baseline_c", "MDC (ours)": "mdc"}
+    | {method.upper(): f"{method} baseline_c" for method in ("dc", "dsa", "mtt", "dream")}
+    | {"LFS (Slimmable DC)": "dc slimmable"},
     ("mdc", 3): {
         "MDC ablation: - / - / -": "baseline_c",
         "MDC ablation: calculate": "calculate",
@@ -35,29 +52,27 @@ ROWS = {  # (paper, table) -> printed method: ours; "_easy" and "_balanced" are 
         "MDC, metric=Accuracy Difference": "mdc_accuracy",
     },
     ("mdc", 6): {"MDC mean of 6 runs": "mdc"},
-    ("mdc", 8): {"MDC on IDC": "mdc"},
+    ("mdc", 8): {"MDC on IDC": "mdc", "MDC on DREAM": "dream mdc"},
     ("mdc", 9): _BASELINES,
     ("mdc", 12): {"MDC class-wise MLS": "mdc_class_wise", "MDC uniform MLS (default)": "mdc"},
-    ("yoco", 1): _SELECTIONS,
+    ("yoco", 1): _SELECTIONS | {"DREAM (random subset)": "dream random"},
     ("yoco", 2): {
-        "IDC; LBPE=no; balanced=no": "random",
-        "IDC; LBPE=no; balanced=yes": "random_balanced",
-        "IDC; LBPE=yes; balanced=no": "lbpe",
-        "IDC; LBPE=yes; balanced=yes": "lbpe_balanced",
+        f"{by.upper()}; LBPE={rule}": _condensed(by, name)
+        for by in ("idc", "dream", "mtt", "kip")
+        for rule, name in _RULES.items()
     },
     ("yoco", 3): {"Random": "random", **_SCORES, "Forg.": "forgetting", "Ours": "lbpe_balanced"},
     ("yoco", 4): {
-        f"{label}; reversed(easy)={reverse}; condensed by IDC": name + suffix
-        for label, name in (("AUM", "aum"), ("Forg.", "forgetting"), ("EL2N", "el2n"))
-        for reverse, suffix in (("no", ""), ("yes", "_easy"))
-    }
-    | {"Ours; reversed(easy)=n/a; condensed by IDC": "lbpe_balanced"},
+        f"{label}; condensed by {by.upper()}": _condensed(by, name)
+        for by in ("idc", "dream", "mtt", "dsa")
+        for label, name in _RANKED.items()
+    },
     ("yoco", 5): {
         f"{label}; balanced={balance}": name + suffix
         for label, name in ({"Random": "random", "Forgetting": "forgetting", "YOCO (ours)": "lbpe"} | _SCORES).items()
         for balance, suffix in (("no", ""), ("yes", "_balanced"))
     },
-    ("yoco", 7): _SELECTIONS,
+    ("yoco", 7): _SELECTIONS | {"DREAM (random subset)": "dream random"},
 }
 
 

@@ -18,19 +18,28 @@ PAPER_METHODS = {  # the columns of YOCO Table 1, each by its own defaults
     "lbpe_balanced": {"name": "lbpe"},
     **{name: {"name": name} for name in ("random", "ssp", "entropy", "aum", "forgetting", "el2n", "ccs")},
 }
+VARIANTS = {  # one rule turned round: YOCO Tables 2, 4 and 5
+    "lbpe": {"name": "lbpe", "balanced": False},
+    **{f"{name}_easy": {"name": name, "keep": "easy"} for name in ("aum", "forgetting", "el2n")},
+    **{
+        f"{name}_balanced": {"name": name, "balanced": True}
+        for name in ("random", "ssp", "entropy", "aum", "forgetting", "el2n")
+    },
+}
 
 
 def plan(condensed: CondensedSet, names: Sequence[str], sizes: Sequence[int], lbpe: Mapping | None = None) -> dict:
-    """`PAPER_METHODS` by their names (all if none is given), LBPE with its own E and K: ``{"epochs": E, "top": K}``.
+    """`PAPER_METHODS` and `VARIANTS` by name (without names: all of the first), and E and K of LBPE as "epochs", "top".
 
     Raises ValueError for an unknown name and for sizes that the set cannot be made smaller to, before long work.
     """
     for ipc in sizes:
         check_size(condensed, ipc)
+    known = PAPER_METHODS | VARIANTS
     for name in names:
-        if name not in PAPER_METHODS:
-            raise ValueError(f"unknown method {name!r}: choose from {', '.join(PAPER_METHODS)}")
-    chosen = {name: PAPER_METHODS[name] for name in names or PAPER_METHODS}
+        if name not in known:
+            raise ValueError(f"unknown method {name!r}: choose from {', '.join(known)}")
+    chosen = {name: known[name] for name in names or PAPER_METHODS}
     return {name: how | dict(lbpe or {}) if how["name"] == "lbpe" else how for name, how in chosen.items()}
 
 
@@ -121,18 +130,22 @@ def record(
     config: TrainConfig,
     dynamics: Sequence[Dynamics],
     methods: Mapping[str, Mapping],
+    data: ImageData,
 ) -> dict:
-    """The rows as one JSON-able result, with all that is needed to make them again.
+    """The rows as one JSON-able result, with all that is needed to make them again; `data` is what they were tested on.
 
-    accuracy[method][ipc] is a list over ``seeds``, [seed of the dynamics run, evaluation seed] each. "recipe" and
-    config["condense"] say how the set was condensed; they are None for one that mdckit did not condense.
+    accuracy[method][ipc] is a list over ``seeds``, [seed of the dynamics run, evaluation seed] each. "condenser",
+    "recipe" and config["condense"] say how the set was condensed; of one that mdckit did not condense the last two are
+    None, and "condenser" is what its file looked like.
     """
     accuracy = {}
     for (method, ipc), group in rows.groupby(["method", "ipc"], sort=False):
         accuracy.setdefault(method, {})[str(ipc)] = [round(a, 2) for a in group["accuracy"]]
     return {
         "dataset": condensed.data_name,
+        "test_images": len(data.y_test),
         "source": source,
+        "condenser": results.condenser(condensed.info),
         "recipe": condensed.info.get("recipe"),
         "ipc": condensed.ipc,
         "digest": condensed.digest,
