@@ -49,7 +49,7 @@ def test_every_method_size_and_run_is_compared_by_the_same_seeds(digits, condens
 @pytest.mark.parametrize(
     ("names", "sizes", "message"),
     [
-        (["lpbe"], [1], r"^unknown method 'lpbe': choose from lbpe_balanced, random, ssp"),
+        (["lpbe"], [1], r"^unknown method 'lpbe': choose from lbpe_balanced, random, ssp.*, el2n_balanced$"),
         ([], [1, 4], r"^4 images per class asked of a set with 3: a set can only be made smaller$"),
         ([], [0], r"^ipc must be an integer >= 1, got 0$"),
     ],
@@ -57,6 +57,14 @@ def test_every_method_size_and_run_is_compared_by_the_same_seeds(digits, condens
 def test_a_plan_that_cannot_be_is_refused(condensed, names, sizes, message):
     with pytest.raises(ValueError, match=message):
         comparison.plan(condensed, names, sizes)
+
+
+def test_a_rule_turned_round_is_a_method(condensed, logs):
+    chosen = comparison.plan(condensed, list(comparison.VARIANTS), [1], LBPE)
+    assert chosen["lbpe"] == {"name": "lbpe", "balanced": False} | LBPE
+    sets = comparison.resized(condensed, logs[:1], chosen, [1])
+    assert sets["aum_easy", 1, 0].info["selected"]["keep"] == "easy"
+    assert set(sets["forgetting_balanced", 1, 0].patches_per_class) == {1}
 
 
 def test_drawn_methods_differ_from_run_to_run(condensed, logs):

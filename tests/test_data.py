@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mdckit import from_arrays
+from mdckit import from_arrays, load
 from mdckit.data import normalize, to_float
 
 LABELS = [0, 1, 0, 1, 0, 1, 0]
@@ -308,6 +308,18 @@ def test_holdout_is_always_the_same_and_not_the_first_images(many):
     torch.manual_seed(2)
     assert torch.equal(first.x_test, many.holdout(5).x_test)
     assert first.x_test[:, 0, 0, 0].tolist() != list(range(15))
+
+
+def test_fewer_test_images_are_always_the_same_and_all_are_kept_on_request():
+    digits = load("digits")
+    part = digits.fewer_tests(60)
+    assert (len(part.x_test), len(part.x_train), part.name) == (60, len(digits.x_train), "digits")
+    assert torch.equal(part.y_test, digits.fewer_tests(60).y_test)
+    assert set(part.y_test.tolist()) == set(range(10))
+    assert not torch.equal(part.y_test, digits.y_test[:60])
+    assert digits.fewer_tests(0) is digits
+    with pytest.raises(ValueError, match="351 test images asked of digits, which has 350"):
+        digits.fewer_tests(351)
 
 
 def test_holdout_leaves_the_global_random_state_alone(many):

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from records import RESIZED, RUN, SIZES, constant, resize_record, run_record
 
-from mdckit import CondenseConfig, TrainConfig
-from mdckit.papers import paper, paper_plots, printed, side_by_side
+from mdckit import CondenseConfig, TrainConfig, paper
+from mdckit.papers import paper_plots, printed, side_by_side
 
 TABLES = [(name, number) for name, numbers in printed.PAPERS.items() for number in numbers]
 
@@ -151,6 +151,39 @@ def test_selections_are_known_by_their_options():
 def test_what_cannot_be_compared_is_refused(found, at, message):
     with pytest.raises(ValueError, match=message):
         paper.compare(found, *at)
+
+
+def test_a_set_of_another_condenser_has_rows_of_its_own():
+    dream = run_record({"baseline_c": constant(30.0), "mdc": constant(40.0)}, method="dream")
+    assert cell(paper.compare(dream, "mdc", 2), "DREAM", "1")["mean"] == 30.0
+    assert cell(paper.compare(dream, "mdc", 8), "MDC on DREAM", "1")["mean"] == 40.0
+    assert np.isnan(cell(paper.compare(dream, "mdc", 8), "MDC on IDC", "1")["mean"])
+    with pytest.raises(
+        ValueError, match=r"MDC Table 1 has no number of .*: it measures dream baseline_c at 1/2.*dream mdc"
+    ):
+        paper.compare(dream, "mdc", 1)
+    assert "method" not in paper.differences(dream)
+    chosen = RESIZED | {"condenser": "dream"}
+    assert cell(paper.compare(chosen, "yoco", 1), "DREAM (random subset)", "1")["mean"] == 23.0
+    assert np.isnan(cell(paper.compare(chosen, "yoco", 1), "YOCO (ours)", "1")["mean"])
+
+
+def test_a_set_that_was_not_matched_has_no_loops_to_tell_of():
+    by_mtt = copy.deepcopy(RESIZED) | {"condenser": "mtt"}
+    by_mtt["config"]["condense"] = {"ipc": 10, "iterations": 5000, "lr": 100.0}
+    named = cell(paper.compare(by_mtt, "yoco", 4), "Ours; reversed(easy)=n/a; condensed by MTT", "1")
+    assert (named["mean"], named["scale"]) == (23.0, "dynamics of 300 epochs, 100 epochs at width 32, 4 networks")
+    assert paper.differences(by_mtt) == ""
+    tested = run_record({"mtt": constant(9.0)}) | {"condenser": "mtt"}
+    assert cell(paper.compare(tested, "mdc", 2), "MTT", "1")["mean"] == 9.0
+
+
+def test_a_part_of_the_test_images_is_told_and_not_pooled_with_all():
+    part = run_record({"mdc": constant(40.0)}, seed=1) | {"test_images": 2000}
+    assert paper.scale(part) == "20 x 10 loops, width 32, 100 epochs, 2 networks, 2,000 test images"
+    assert paper.scale(part | {"test_images": 10_000}) == "20 x 10 loops, width 32, 100 epochs, 2 networks"
+    with pytest.raises(ValueError, match=r"different settings or sizes cannot be pooled: .*2,000 test images"):
+        paper.compare([run_record({"mdc": constant(40.0)}), part], "mdc", 1)
 
 
 def test_the_scale_and_the_other_differences_are_told():

@@ -160,7 +160,16 @@ def test_record_round_trip(tmp_path, condensed):
     assert again["accuracy_last"] == {"mdc": {"1": [40.0, 50.0]}}
     assert again["seconds"] == {"all": 1.3}
     assert again["seeds"] == [3, 4]
+    assert (again["test_images"], again["ipc"]) == (350, 2)
     assert sorted(p.name for p in tmp_path.rglob("*.*")) == ["mdc.safetensors", "result.json"]
+
+
+def test_a_set_of_another_project_is_recorded_without_settings(condensed):
+    from mdckit import load
+
+    foreign = CondensedSet(condensed.images, 1, (0.5,), (0.5,), ("a", "b"), info={"import": {"layout": "mtt"}})
+    made = results.record(load("digits"), None, TrainConfig(), {"mtt": foreign}, {}, {})
+    assert (made["condenser"], made["ipc"], made["config"]["condense"]) == ("mtt", foreign.ipc, None)
 
 
 def test_failed_save_names_the_checkpoint_that_is_kept(tmp_path, condensed):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mdckit import CondensedSet, slimmable
+from mdckit import CondensedSet, prefixes, slimmable
+from mdckit.results import condenser
 
 
 @pytest.fixture
@@ -26,6 +27,16 @@ def test_only_the_condensed_images_are_seen(whole, grey, tiny):
     assert torch.equal(shown.x_test, grey.x_test)
     other = CondensedSet(whole.images.flip(1), 1, grey.mean, grey.std, grey.classes, grey.name)
     assert not torch.equal(extract(other, grey, tiny, 1).images, found.images)
+
+
+def test_the_sets_of_all_sizes_are_a_method(whole, grey, tiny):
+    settings = {"method": "dc", "distance": "cosine", "augment": "", "net_augment": ""}
+    config = tiny.replace(factor=1, batch_real=3, **settings)
+    parts = {
+        f"slimmable/{n}": slimmable.extract(whole, grey, n, config, device="cpu", show_progress=False) for n in (2, 1)
+    }
+    assert {n: s.ipc for n, s in prefixes(parts, "slimmable").items()} == {1: 1, 2: 2}
+    assert condenser(parts["slimmable/1"].info) == "dc"
 
 
 def test_sizes_that_are_not_smaller_and_other_data_are_refused(whole, grey, rgb, tiny):
