@@ -41,14 +41,14 @@ def record(
     `config` is that of the condensation, also as a set's ``info["config"]`` has it; a set of another project has none.
     `results` maps a method to its `Result` for each size. "accuracy" holds for every method and size the best-of-k
     test accuracies in percent, one per evaluation seed (the papers' protocol), "accuracy_last" those after the
-    last epoch.
+    last epoch. Raises ValueError for sets of several condensers.
     """
     settings = asdict(config) if isinstance(config, CondenseConfig) else dict(config or {})
     return {
         "dataset": data.name,
         "test_images": len(data.y_test),
         "ipc": max([settings.get("ipc", 1), *(s.ipc for s in sets.values())]),
-        "condenser": condenser(next(iter(sets.values())).info),
+        "condenser": one_condenser(sets),
         "seeds": list(train.seeds),
         "accuracy": _per_size(results, "best"),
         "accuracy_last": _per_size(results, "last"),
@@ -58,6 +58,18 @@ def record(
         "config": {"condense": settings or None, "train": asdict(train)},
         "versions": versions(),
     }
+
+
+def one_condenser(sets: Mapping[str, CondensedSet]) -> str | None:
+    """The `condenser` of all `sets`, as one record needs. Raises ValueError naming them if there are several.
+
+    >>> one_condenser({})
+    """
+    found = {condenser(s.info): name for name, s in sets.items()}
+    if len(found) > 1:
+        said = ", ".join(f"{name} by {by or 'an unknown method'}" for by, name in found.items())
+        raise ValueError(f"sets condensed in different ways in one result: {said}; test them in runs of their own")
+    return next(iter(found), None)
 
 
 def condenser(info: Mapping) -> str | None:
@@ -70,7 +82,7 @@ def condenser(info: Mapping) -> str | None:
         layout = info["import"].get("layout")
         return layout if layout in ("idc", "dsa", "mtt", "kip") else None
     recipe = (info.get("recipe") or {}).get("name")
-    return recipe if recipe in ("mtt", "kip") else (info.get("config") or {}).get("method")
+    return recipe if recipe in ("mtt", "kip") else info["config"].get("method", "idc") if "config" in info else None
 
 
 def _per_size(results: Mapping[str, Mapping[int, Result]], which: str) -> dict:

@@ -163,6 +163,8 @@ def test_a_set_of_another_condenser_has_rows_of_its_own():
     ):
         paper.compare(dream, "mdc", 1)
     assert "method" not in paper.differences(dream)
+    with pytest.raises(ValueError, match="it measures unknown baseline_c at"):
+        paper.compare(RUN | {"condenser": None}, "mdc", 1)
     chosen = RESIZED | {"condenser": "dream"}
     assert cell(paper.compare(chosen, "yoco", 1), "DREAM (random subset)", "1")["mean"] == 23.0
     assert np.isnan(cell(paper.compare(chosen, "yoco", 1), "YOCO (ours)", "1")["mean"])

@@ -170,6 +170,9 @@ def test_a_set_of_another_project_is_recorded_without_settings(condensed):
     foreign = CondensedSet(condensed.images, 1, (0.5,), (0.5,), ("a", "b"), info={"import": {"layout": "mtt"}})
     made = results.record(load("digits"), None, TrainConfig(), {"mtt": foreign}, {}, {})
     assert (made["condenser"], made["ipc"], made["config"]["condense"]) == ("mtt", foreign.ipc, None)
+    both = {"mtt": foreign, "mdc": CondensedSet(condensed.images, 1, (0.5,), (0.5,), ("a", "b"))}
+    with pytest.raises(ValueError, match="in one result: mtt by mtt, mdc by an unknown method; test them in runs of"):
+        results.record(load("digits"), None, TrainConfig(), both, {}, {})
 
 
 def test_failed_save_names_the_checkpoint_that_is_kept(tmp_path, condensed):

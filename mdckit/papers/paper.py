@@ -200,8 +200,8 @@ def _name(found: Mapping, label: str) -> str:
 
 
 def _condenser(found: Mapping) -> str:
-    """What made the set: "idc" where the record does not say."""
-    return found.get("condenser") or matching(found).get("method", "idc")
+    """What made the set: IDC where a record of an earlier version does not say."""
+    return found.get("condenser", matching(found).get("method", "idc")) or "unknown"
 
 
 def _own_name(found: Mapping, label: str) -> str:
