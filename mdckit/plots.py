@@ -40,6 +40,7 @@ METHODS = {  # name -> (label, colour of the palette, marker)
     "small_first": ("all prefixes, small ones first", 4, "v"),
     "lbpe_balanced": ("LBPE + balanced (YOCO)", 0, "o"),
     "random": ("random", 7, "s"),
+    "dream random": ("random, of a DREAM set", 8, "X"),
     "ssp": ("SSP", 1, "D"),
     "entropy": ("entropy", 4, "v"),
     "aum": ("AUM", 3, "<"),

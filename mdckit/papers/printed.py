@@ -33,8 +33,9 @@ _RANKED = {
     for label, name in (("AUM", "aum"), ("Forg.", "forgetting"), ("EL2N", "el2n"))
     for reverse, suffix in (("no", ""), ("yes", "_easy"))
 } | {"Ours; reversed(easy)=n/a": "lbpe_balanced"}
-ROWS = {  # (paper, table) -> printed method: ours; "_easy" and "_balanced" are a selection's options, not its default,
-    # and a condenser other than IDC comes first: "dream mdc"
+# (paper, table) -> printed method: ours; "_easy" and "_balanced" are a selection's options, not its default, and a
+# condenser other than IDC comes first: "dream mdc"
+ROWS = {
     ("mdc", 1): _BASELINES,
     ("mdc", 2): {"IDC": "baseline_c", "MDC (ours)": "mdc"}
     | {method.upper(): f"{method} baseline_c" for method in ("dc", "dsa", "mtt", "dream")}
