@@ -25,6 +25,7 @@ from .sharing.export import load_set
 from .sharing.imports import import_set
 from .shipped import shipped
 from .sources import load
+from .sweep import collect, sweep
 
 __all__ = [
     "CondenseConfig",
@@ -46,6 +47,7 @@ __all__ = [
     "baselines",
     "by_score",
     "ccs",
+    "collect",
     "condense",
     "condense_kip",
     "condense_mtt",
@@ -75,6 +77,7 @@ __all__ = [
     "slimmable",
     "ssp",
     "start",
+    "sweep",
     "train_experts",
     "union",
 ]

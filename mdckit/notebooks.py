@@ -24,12 +24,18 @@ LARGEST_PARAMETERS = 2**16  # bytes; the files in notebooks/params have some hun
 
 
 def run(
-    notebook: str | Path, output: str | Path, parameters: Mapping | None = None, *, live: bool = False
+    notebook: str | Path,
+    output: str | Path,
+    parameters: Mapping | None = None,
+    *,
+    live: bool = False,
+    kernels: type | None = None,
 ) -> nbformat.NotebookNode:
     """Execute `notebook` with papermill into `output`; the kernel starts in the current folder.
 
     Unknown parameters raise ValueError (papermill alone would only warn). With `live` the notebook's progress bars
-    are shown on stderr. A failing cell raises papermill.PapermillExecutionError after `output` was written.
+    are shown on stderr; `kernels` is the class of the kernel manager. A failing cell raises
+    papermill.PapermillExecutionError after `output` was written.
     """
     parameters = dict(parameters or {})
     known = papermill.inspect_notebook(str(notebook))
@@ -47,6 +53,7 @@ def run(
             kernel_name="python3",
             progress_bar=False,
             stderr_file=sys.stderr if live else None,
+            **({"kernel_manager_class": kernels} if kernels else {}),
         )
     finally:
         os.environ.pop("MDCKIT_HEADLESS")

@@ -74,6 +74,7 @@ def style(method: str, position: int = 0) -> dict:
 def accuracy(
     rows: pd.DataFrame,
     *,
+    by: str = "ipc",
     mark: int | None = None,
     gap: Mapping[str, tuple[str, str]] | None = None,
     order: Sequence[str] = (),
@@ -83,24 +84,27 @@ def accuracy(
 ) -> Figure:
     """Test accuracy against images per class: mean over the seeds, shaded by their standard deviation (MDC Fig. 2c).
 
-    `rows` are those of `results.accuracies` or `comparison.compare`; `mark` draws a vertical line at that size; `gap`
-    hatches what lies between two methods, as label -> (method, method). Methods that have no colour of their own take
-    that of their place in `order`, by default the rows'.
+    `rows` are those of `results.accuracies`, `comparison.compare` or `mdckit.collect`, `by` is their column to draw
+    against; `mark` draws a vertical line at that size; `gap` hatches what lies between two methods, as label ->
+    (method, method). Methods that have no colour of their own take that of their place in `order`, the rows' by default.
     """
     fig, ax = _figure(size)
     order = list(order) or list(rows["method"].unique())
     for method, group in rows.groupby("method", sort=False):
-        by_size = group.groupby("ipc")["accuracy"]
+        by_size = group.groupby(by)["accuracy"]
         mean, std, look = by_size.mean(), by_size.std(ddof=0), style(method, order.index(method))
         ax.plot(mean.index, mean, lw=2, ms=6, **look)
         ax.fill_between(mean.index, mean - std, mean + std, color=look["color"], alpha=0.15, lw=0)
     for label, pair in (gap or {}).items():
-        one, other = (rows[rows["method"] == name].groupby("ipc")["accuracy"].mean() for name in pair)
+        one, other = (rows[rows["method"] == name].groupby(by)["accuracy"].mean() for name in pair)
         look = {"fc": "none", "ec": style(pair[0])["color"], "hatch": "///", "lw": 0, "alpha": 0.5}
         ax.fill_between(one.index, one, other.reindex(one.index), label=label, **look)
     if mark is not None:
         ax.axvline(mark, color="0.3", lw=1, ls="--", zorder=0)
-    ax.set(xlabel="images per class", ylabel=ylabel or f"test accuracy, % (mean ± std of {seeds(rows)})")
+    ax.set(
+        xlabel="images per class" if by == "ipc" else by,
+        ylabel=ylabel or f"test accuracy, % (mean ± std of {seeds(rows)})",
+    )
     ax.set_title(title, loc="left")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
