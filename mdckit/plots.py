@@ -86,7 +86,7 @@ def accuracy(
 
     `rows` are those of `results.accuracies`, `comparison.compare` or `mdckit.collect`, `by` is their column to draw
     against; `mark` draws a vertical line at that size; `gap` hatches what lies between two methods, as label ->
-    (method, method). Methods that have no colour of their own take that of their place in `order`, the rows' by default.
+    (method, method). Methods that have no colour of their own take that of their place in `order`, the rows' else.
     """
     fig, ax = _figure(size)
     order = list(order) or list(rows["method"].unique())

@@ -49,9 +49,10 @@ def check(client, jobs: Sequence[Job]) -> None:
     if client.status != "running":
         raise ConnectionError(f"the Dask client is {client.status}: connect to a scheduler first")
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    many = [address for address, worker in workers.items() if worker["nthreads"] > 1]
-    if many:
-        raise ValueError(f"a worker takes one run at a time, but {many[0]} has threads: start it with --nthreads 1")
+    for address, worker in workers.items():
+        if worker["nthreads"] > 1:
+            threads = f"{address} has {worker['nthreads']} threads: start it with --nthreads 1"
+            raise ValueError(f"a worker takes one run at a time, but {threads}")
     gpus = [worker for worker in workers.values() if worker["resources"].get("GPU", 0) >= 1]
     if workers and not gpus and any(job.gpu for job in jobs):
         raise ValueError(
