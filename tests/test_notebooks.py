@@ -58,6 +58,8 @@ QUICK = {
     "21_resize": LOGS | {"sizes": [1], "methods": ["lbpe_balanced", "ssp", "ccs"]},
     "22_retest": {"train": {"width": 8, "epochs": 4}, "sizes": [1], "seeds": [0]},
     "23_scaling": {"classes": 20, "images": 1000, "size": 64, "condense": {"width": 16}, "repeats": 1},
+    "24_sweep": {"grid": {"condense.outer": [1, 2]}, "seeds": [0], "results": "out"}
+    | {"shared": TINY | {"condense": {"inner": 1}, "dataset": "digits", "ipc": 2, "sizes": [1]}},
 }
 UNITS = ("00_tour", "20_run", "21_resize", "22_retest")  # of batch runs: they leave a folder of results
 

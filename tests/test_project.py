@@ -25,9 +25,13 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
 EXTRAS = PROJECT["optional-dependencies"]
-CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "jupyter-client": "jupyter_client"}
 ENVIRONMENTS = {"environment.yml": {}, "binder/environment.yml": {"torch": "pytorch-cpu"}}
-OPTIONAL = {"sharing.export": {"datasets"}, "sharing.foreign": {"pyarrow"}}  # module -> what it imports from an extra
+OPTIONAL = {  # module -> what it imports from an extra
+    "sharing.export": {"datasets"},
+    "sharing.foreign": {"pyarrow"},
+    "sweep.cluster": {"dask"},
+}
 SOURCES = {path.relative_to(ROOT / "mdckit"): path.read_text() for path in sorted((ROOT / "mdckit").rglob("*.py"))}
 MODULES = {".".join(path.with_suffix("").parts): ast.parse(text) for path, text in SOURCES.items()}
 FOLDERS = {str(path.parent) for path in SOURCES} - {"."}

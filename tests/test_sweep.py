@@ -1,5 +1,6 @@
 """Batch runs: ids, the grid, one process, a real Dask cluster with a worker killed, and what is collected."""
 
+import ast
 import itertools
 import json
 import os
@@ -318,6 +319,18 @@ def test_a_missing_dask_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
     with pytest.raises(ImportError, match=r"need the package dask: pip install 'mdckit\[cluster\]'"):
         cluster.local(1).__enter__()
+
+
+# -- the package
+
+
+def test_the_package_loads_what_executes_notebooks_only_when_it_is_asked_to():
+    for name in ("__init__", "sweeping", "grid", "report", "collecting"):
+        body = ast.parse((ROOT / f"mdckit/sweep/{name}.py").read_text()).body
+        names = [[node.module, *(a.name for a in node.names)] for node in body if isinstance(node, ast.ImportFrom)]
+        names += [[alias.name for alias in node.names] for node in body if isinstance(node, ast.Import)]
+        late = {"papermill", "nbclient", "dask", "fcntl", "notebooks", "execution", "cluster"}
+        assert not late & {word for line in names for word in line}, name
 
 
 # -- the command
