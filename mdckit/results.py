@@ -13,7 +13,7 @@ from .condensed import CondensedSet
 from .config import CondenseConfig, TrainConfig
 from .data import ImageData
 from .evaluate import Result
-from .forms import COUNT, PAIR, PERCENT, SIZE, TEXT, check_form
+from .forms import COUNT, NOTHING, PAIR, PERCENT, SIZE, TEXT, check_form
 from .machine import versions
 
 RECORD = {  # what every record holds, of condensed sets or of one set made smaller
@@ -24,6 +24,8 @@ RECORD = {  # what every record holds, of condensed sets or of one set made smal
     "accuracy_last?": {"*": {"*": [PERCENT]}},
     "digest?": TEXT,
     "source?": TEXT,
+    "condenser?": (NOTHING, TEXT),
+    "test_images?": (NOTHING, SIZE),
     "config": {"train": {"epochs": SIZE, "evaluations": SIZE}},
 }
 

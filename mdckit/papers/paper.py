@@ -20,8 +20,9 @@ from .scales import printed_scale as printed_scale
 EVALUATIONS = 4  # tests of a network while it trains: the printed numbers are the best of them
 SAME = {"freeze": "mdc", "no_subset_loss": "baseline_c"}  # rows of the ablation that are methods under other names
 RECORD = {"dataset", "ipc", "seeds", "accuracy", "config"}
-SETTINGS = {  # what is read of a record's settings
-    "condense?": (NOTHING, {"outer": SIZE, "inner": SIZE, "width": SIZE, "seed": COUNT}),
+MATCHING = {"outer": SIZE, "inner": SIZE, "width": SIZE, "seed": COUNT}  # what is read of a condensation's settings
+SETTINGS = {  # and of a record's others
+    "condense?": (NOTHING, {}),
     "train": {"epochs": SIZE, "width": SIZE, "evaluations": SIZE, "network?": TEXT, "depth?": SIZE, "norm?": TEXT},
     "recording?": {"epochs": SIZE},
     "methods?": {"*": {"name": TEXT}},
@@ -150,6 +151,8 @@ def _check_record(found: Mapping, paper: str, number: int) -> None:
     try:
         check(found)
         check_form(found, {"config": SETTINGS, "recipe?": (NOTHING, {"name?": TEXT})}, "the record")
+        if matching(found):
+            check_form(matching(found), MATCHING, "its condensation")
     except ValueError as error:
         raise ValueError(f"no accuracies that can be used in the result: {error}") from None
     kind, notebook = ("yoco", "21_resize") if "recording" in found["config"] else ("mdc", "20_run")

@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from .. import results
+from .. import files, results
 from . import grid
 
 
 def finished(folder: Path) -> bool:
     """Whether a run's folder has a readable result.json."""
     try:
-        return isinstance(results.load(folder / "result.json"), dict)
+        return isinstance(files.load_json(folder / "result.json"), dict)
     except (OSError, ValueError):
         return False
 
@@ -45,7 +45,7 @@ def collect(folder: str | Path) -> pd.DataFrame:
     tables, parameters, unreadable = {}, {}, []
     for path in sorted(Path(folder).glob("*/result.json")):
         try:
-            tables[path.parent.name] = _rows(results.load(path))
+            tables[path.parent.name] = _rows(files.load_json(path))
             parameters[path.parent.name] = _parameters(path.with_name("params.yaml"))
         except (OSError, ValueError, LookupError, AttributeError, TypeError, yaml.YAMLError) as error:
             tables.pop(path.parent.name, None)

@@ -44,7 +44,7 @@ def sweep(
     >>> from tempfile import TemporaryDirectory
     >>> tiny = {"condense": {"outer": 1, "inner": 1}, "train": {"epochs": 4}, "seeds": [0]}
     >>> with TemporaryDirectory() as folder:
-    ...     made = sweep({"ipc": [1]}, seeds=[7], parameters=tiny, folder=folder, show_progress=False)
+    ...     made = sweep({"ipc": [2]}, seeds=[7], parameters=tiny, folder=folder, show_progress=False)
     >>> made.counts
     {'done': 1, 'failed': 0, 'skipped': 0}
     """
