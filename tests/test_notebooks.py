@@ -42,7 +42,7 @@ QUICK = {
     "07_condensed_galleries": TINY | {"dataset": "digits", "ipc": 3, "shown": 2},
     "08_training_dynamics_and_lbpe": SHORT | {"epochs": 6, "early": 4, "top": 2, "looked_at": [1, 4], "sizes": [1]},
     "09_balanced_pruning": LOGS | {"sizes": [1, 2, 5], "ratios": [0.5, 0.9], "real_epochs": {"20": 4}},
-    "10_cross_architecture": SHORT | {"networks": ["convnet", "resnet10"], "sizes": [1, 2]},
+    "10_cross_architecture": SHORT | {"networks": ["convnet", "resnet10"], "sizes": [1]},
     "11_mdc_meets_yoco": LOGS | {"sizes": [1, 3]},
     "12_your_own_data": {"ipc": 3, "condense": {"outer": 2, "inner": 2, "width": 8}, "epochs": 10}
     | {"lbpe": {"epochs": 6, "top": 2}, "seeds": [0], "train": {"epochs": 10, "width": 8}},
@@ -90,6 +90,18 @@ def peak():
     yield lambda: highest[0]
     done.set()
     thread.join()
+
+
+@contextlib.contextmanager
+def one_kernel():
+    """All notebooks that are run meanwhile share a kernel: PyTorch takes seconds to import."""
+    kernel = AsyncKernelManager(kernel_name="python3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(papermill, "execute_notebook", partial(papermill.execute_notebook, km=kernel))
+        try:
+            yield
+        finally:
+            run_sync(kernel.shutdown_kernel)(now=True)
 
 
 def pictures(nb):
@@ -159,10 +171,11 @@ def check_results(folder, parameters):
 def test_the_sets_of_a_run_are_tested_again_without_condensing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = TINY | {"recipes": ["baseline_a", "baseline_b", "mdc"], "ipc": 2, "seeds": [0]}
-    notebooks.run(FOLDER / "20_run.ipynb", "run.ipynb", run | {"results": "run"})
     again = {"dataset": "digits", "sets": "run/sets", "methods": run["recipes"], "sizes": [1, 2], "seeds": [0]}
-    for folder, train in {"same": {"epochs": 4}, "other": {"epochs": 4, "width": 8}}.items():
-        notebooks.run(FOLDER / "22_retest.ipynb", "out.ipynb", again | {"train": train, "results": folder})
+    with one_kernel():
+        notebooks.run(FOLDER / "20_run.ipynb", "run.ipynb", run | {"results": "run"})
+        for folder, train in {"same": {"epochs": 4}, "other": {"epochs": 4, "width": 8}}.items():
+            notebooks.run(FOLDER / "22_retest.ipynb", "out.ipynb", again | {"train": train, "results": folder})
     first, same, other = (json.loads(Path(f, "result.json").read_text()) for f in ("run", "same", "other"))
     assert same["accuracy"] == first["accuracy"]
     assert {**same["config"], "train": None} == {**first["config"], "train": None} == {**other["config"], "train": None}
@@ -197,12 +210,10 @@ def test_run_that_cannot_be_saved_goes_on_from_its_checkpoint(tmp_path, monkeypa
 class TestBadParameters:
     """They end a run before it leaves anything; one kernel serves all, for it imports longer than it checks."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture(scope="class", autouse=True)
     def kernel(self, tmp_path_factory):
-        kernel = AsyncKernelManager(kernel_name="python3")
-        with contextlib.chdir(tmp_path_factory.mktemp("empty")):
-            yield kernel
-        run_sync(kernel.shutdown_kernel)(now=True)
+        with contextlib.chdir(tmp_path_factory.mktemp("empty")), one_kernel():
+            yield
 
     @pytest.mark.parametrize(
         ("name", "bad", "message"),
@@ -223,8 +234,7 @@ class TestBadParameters:
             ("22_retest", {"train": {"network": "vgg"}}, "unknown network 'vgg'"),
         ],
     )
-    def test_bad_parameters_leave_no_results(self, kernel, name, bad, message, tmp_path, monkeypatch):
-        monkeypatch.setattr(papermill, "execute_notebook", partial(papermill.execute_notebook, km=kernel))
+    def test_bad_parameters_leave_no_results(self, name, bad, message, tmp_path):
         with pytest.raises(papermill.PapermillExecutionError, match=message):
             notebooks.run(FOLDER / f"{name}.ipynb", tmp_path / "out.ipynb", {"results": str(tmp_path / "broken")} | bad)
         assert [path.name for path in tmp_path.iterdir()] == ["out.ipynb"]
