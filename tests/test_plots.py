@@ -199,3 +199,10 @@ def test_methods_keep_their_colours_when_some_are_left_out():
     whole = plots.accuracy(rows).axes[0].lines
     (left,) = plots.accuracy(rows[2:], order=["x", "y", "z"]).axes[0].lines
     assert left.get_color() == whole[2].get_color() != whole[0].get_color()
+
+
+def test_numbers_on_a_logarithmic_axis_are_plain():
+    fig = plots.curves({"a": [8.0, 6.5, 5.0]}, "step", "distance", log=True)
+    fig.draw_without_rendering()
+    (ax,) = fig.axes
+    assert {"5", "6", "8"} <= {label.get_text() for label in ax.get_yticklabels(which="both")}
