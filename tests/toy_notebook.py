@@ -25,7 +25,8 @@ def note(name, text):
         file.write(f"{text}\\n")
 """
 STEPS = """
-note("starts", f"{os.getpid()} {os.getppid()}")
+open_files = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+note("starts", f"{os.getpid()} {os.getppid()} {str(folder / '.lock') in open_files}")
 checkpoint = folder / "checkpoint"
 for step in range(int(checkpoint.read_text()) if checkpoint.exists() else 0, steps):
     time.sleep(wait)
