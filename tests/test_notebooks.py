@@ -76,14 +76,18 @@ def offline(monkeypatch):
 
 @pytest.fixture
 def peak():
-    """Bytes in use by the processes that this one has started, at most so far; looked at ten times a second."""
+    """Bytes in use by the processes that this one has started, at most so far; looked at ten times a second.
+
+    Files that they have mapped, such as PyTorch's libraries, count once, as they do for a container.
+    """
     highest, done = [0], threading.Event()
 
     def look():
         while not done.wait(0.1):
             with contextlib.suppress(psutil.Error):
-                used = sum(child.memory_info().rss for child in psutil.Process().children(recursive=True))
-                highest[0] = max(highest[0], used)
+                found = [child.memory_info() for child in psutil.Process().children(recursive=True)]
+                mapped = max((memory.shared for memory in found), default=0)
+                highest[0] = max(highest[0], mapped + sum(memory.rss - memory.shared for memory in found))
 
     thread = threading.Thread(target=look)
     thread.start()

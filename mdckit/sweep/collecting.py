@@ -23,12 +23,12 @@ def finished(folder: Path) -> bool:
 def collect(folder: str | Path) -> pd.DataFrame:
     """All finished runs in a sweep's folder as a tidy table: a row per run, method, size and evaluation seed.
 
-    Columns are run (its id), the parameters that differ between the runs (entries of a mapping by names such as
-    "condense.outer", lists as JSON, empty where a run was not given one), then method, ipc (the size tested), seed (of
-    the evaluation), accuracy and accuracy_last in percent; runs of `21_resize` also have dynamics_seed. A parameter of
-    the same name as one of these columns is put in as "run_ipc" or "run_seed". Results of another shape give a row
-    per run with their numbers and texts. A result.json that cannot be read is told in a warning and left out; raises
-    ValueError if none is left.
+    Columns are run (its id), its seed and the parameters that differ between the runs (entries of a mapping by names
+    such as "condense.outer", lists as JSON, empty where a run was not given one), then method, ipc (the size tested),
+    seed (of the evaluation), accuracy and accuracy_last in percent; runs of `21_resize` also have dynamics_seed. A
+    parameter of the same name as one of these columns is put in as "run_seed" or "run_ipc". Results of another shape
+    give a row per run with their numbers and texts. A result.json that cannot be read is told in a warning and left
+    out; raises ValueError if none is left.
 
     >>> from tempfile import TemporaryDirectory
     >>> from mdckit import files
@@ -59,7 +59,8 @@ def collect(folder: str | Path) -> pd.DataFrame:
 
 def _joined(tables: Mapping[str, pd.DataFrame], parameters: Mapping[str, Mapping]) -> pd.DataFrame:
     names = dict.fromkeys(name for given in parameters.values() for name in given)
-    differing = [n for n in names if len({json.dumps(given.get(n)) for given in parameters.values()}) > 1]
+    values = {name: {json.dumps(given.get(name)) for given in parameters.values()} for name in names}
+    differing = [name for name in names if name == "seed" or len(values[name]) > 1]
     taken = {"run", *(column for table in tables.values() for column in table)}
     labels = {name: f"run_{name}" if name in taken else name for name in differing}
     whole = []
