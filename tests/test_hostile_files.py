@@ -416,6 +416,15 @@ def test_npz_files_that_claim_more_than_they_hold_are_refused(tmp_path):
         refuse(path, lambda path: import_set(path, "cifar10"), message)
 
 
+def test_a_picture_that_is_written_once_and_stands_in_every_row_is_not_copied_a_thousand_times(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    column = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 1000), pyarrow.array([bytes(10**7)]))
+    parquet.write_table(pyarrow.table({"image": column, "label": [0] * 1000}), tmp_path / "set.parquet")
+    refuse(tmp_path / "set.parquet", lambda path: import_set(path, "cifar10"), r"its first \d+ rows are|it claims")
+
+
 def test_a_file_of_the_kit_in_npz_is_checked_as_one(tmp_path):
     path = export.to_npz(made(), tmp_path / "set.npz")
     with np.load(path) as file:

@@ -153,8 +153,7 @@ def _read_parquet(path: Path, channels: int) -> Found:
             count, names = file.metadata.num_rows, file.schema_arrow.names
             image = next((name for name in ("image", "img") if name in names), None)  # img: the Hub's CIFAR
             label = next((name for name in ("label", "fine_label") if name in names), None)
-            table = file.read([image, label]) if image and label else []
-            cells, labels = (table[image].to_pylist(), table[label].to_numpy()) if table else ([], None)
+            cells, labels = _read_rows(file, image, label, most_bytes(path)) if image and label else ([], [])
     except Exception as error:  # pyarrow has its own errors for damaged files
         raise ValueError(f"it is truncated or no parquet file ({brief(error)})") from None
     if not cells:
@@ -162,7 +161,19 @@ def _read_parquet(path: Path, channels: int) -> Found:
         raise ValueError(f"it holds {count} rows of the columns {columns}: expected image and label")
     rows = [_Row(row, cell, image) for row, cell in enumerate(cells)]
     images = decode_images(rows, mode="L" if channels == 1 else "RGB")
-    return Found("parquet", images, _tensor("labels", labels))
+    return Found("parquet", images, _tensor("labels", np.concatenate(labels)))
+
+
+def _read_rows(file, image: str, label: str, most: int) -> tuple[list, list[np.ndarray]]:
+    """The cells and labels of a parquet file, few rows at a time: one picture may be written once and stand in all."""
+    cells, labels, size = [], [], 0
+    for batch in file.iter_batches(batch_size=4, columns=[image, label]):
+        size += batch.nbytes
+        if size > most:
+            raise ValueError(f"its first {len(cells) + len(batch)} rows are {size:,} bytes")
+        cells += batch.column(image).to_pylist()
+        labels.append(batch.column(label).to_numpy(zero_copy_only=False))
+    return cells, labels
 
 
 def _check_size(metadata, path: Path) -> None:
