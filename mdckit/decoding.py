@@ -2,7 +2,6 @@
 
 import io
 import os
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,8 +102,7 @@ def _by_pillow(content: bytes, mode: str | None) -> tuple[np.ndarray, str]:
     """The pixels (H, W, C), and the mode that the file had."""
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]  # some are optional
-    with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=formats) as image:
-        warnings.simplefilter("ignore")  # of tags and palettes that matter to nobody here
+    with Image.open(io.BytesIO(content), formats=formats) as image:
         _check_claim(image.width * image.height, content)
         found = image.mode
         image = image.convert(mode or ("L" if found in ("1", "L") else "RGB"))
