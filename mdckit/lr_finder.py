@@ -30,15 +30,21 @@ class RateSearch:
     """What `find_lr` found: the rate `lr`, and a row for every rate tried.
 
     Columns of `table`: "lr" (0 are the real images that all sets start from), "accuracy" on held-out images, percent,
-    mean over the seeds, its "std", and "loss", the matching loss of the last outer loop. A rate whose set diverged has
-    none of them and says so in "note".
+    mean over the seeds, and "loss", the matching loss of the last outer loop. A rate whose set diverged has neither
+    and says so in "note".
+
+    >>> print(RateSearch(0.01, pd.DataFrame({"lr": [0.0, 0.01], "accuracy": [70.25, 75.5]})))
+    lr 0.01
+      lr  accuracy
+       0     70.25
+    0.01      75.5
     """
 
     lr: float
     table: pd.DataFrame
 
     def __str__(self) -> str:
-        return f"lr {self.lr:g}\n{self.table.round(4).to_string(index=False)}"
+        return f"lr {self.lr:g}\n{self.table.to_string(index=False, float_format='{:.4g}'.format)}"
 
 
 def find_lr(
@@ -66,9 +72,9 @@ def find_lr(
     >>> from mdckit import load
     >>> config = CondenseConfig.preset("digits", "quick", ipc=1, inner=1, width=4, batch_real=4)
     >>> brief = TrainConfig(epochs=1, evaluations=1, width=4, seeds=(0,))
-    >>> found = find_lr(load("digits"), config, rates=[1e-3, 1e-2], outer=1, train=brief, show_progress=False)
-    >>> found.table["lr"].tolist(), config.replace(lr=found.lr).outer
-    ([0.0, 0.001, 0.01], 10)
+    >>> found = find_lr(load("digits"), config, rates=[1e-3], outer=1, train=brief, show_progress=False)
+    >>> found.table["lr"].tolist(), config.replace(lr=found.lr).lr
+    ([0.0, 0.001], 0.001)
     """
     check_count("outer", outer)
     rates = _rates(config, rates)

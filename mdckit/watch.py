@@ -14,7 +14,7 @@ from .config import CondenseConfig
 from .ranks import ALONE, Ranks
 from .safety import BEYOND, DivergenceError, beyond, finite, lower
 
-UNCLAMPED = 10.0  # the same for methods that never clamp, whose pixels may wander
+UNCLAMPED = 3.0  # the same for methods that never clamp, whose pixels may wander
 
 
 class Watch:
