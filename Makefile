@@ -1,4 +1,5 @@
-# make demo | yoco | test | fuzz | chaos | lab | assignments | cifar10 | bench | notebooks: each sets up .venv first. lock | audit
+# make demo | yoco | test | lab | assignments | cifar10 | bench | fuzz | chaos | notebooks: each sets up .venv first.
+# make lock | audit: with tools of their own
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,7 @@ RUN := $(BIN)/python -m mdckit.notebooks run
 export MALLOC_MMAP_THRESHOLD_ = 1073741824
 export MALLOC_TRIM_THRESHOLD_ = 2147483647
 
-.PHONY: setup demo yoco test fuzz lab assignments cifar10 bench notebooks lock audit clean
+.PHONY: setup demo yoco test lab assignments cifar10 bench fuzz chaos notebooks lock audit clean
 
 setup: $(VENV)/.ready
 
@@ -54,6 +55,9 @@ cifar10: setup
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks
+
+chaos: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos
 
 notebooks: setup
 	$(BIN)/python -m mdckit.notebooks refresh notebooks/*.ipynb

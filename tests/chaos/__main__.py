@@ -105,7 +105,7 @@ def live(options: argparse.Namespace, folder: Path) -> list[Figure]:
     memory = [one["memory"] / soak.MEBIBYTE for one in held]
     return [
         Figure("cells that condense live in one kernel", 2 * len(held)),
-        Figure("    starts, each with a stop or a start over", 3 * 2 * len(held)),
+        Figure("    starts and starts over, each ended by a stop", 5 * len(held)),
         *(
             Figure(f"{name} at the end, {first[name]} after the first rounds", last[name], most=first[name])
             for name in ("threads", "handles", "widgets")

@@ -2,13 +2,12 @@
 
 import ast
 import os
-import time
 from pathlib import Path
 
 from jupyter_client.manager import start_new_kernel
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 120  # seconds that a cell may take
+LIMIT = 600  # seconds that a cell may take
 SETUP = """
 import gc, time
 import ipywidgets, psutil, torch
@@ -21,7 +20,7 @@ config = CondenseConfig.preset("digits", "quick", ipc=2, outer=10**6, inner=2, w
 test = TrainConfig.preset("digits", "quick", epochs=1, evaluations=1, width=8, seeds=[0])
 
 def until(true):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 500
     while not true():
         assert time.monotonic() < end, run.words
         time.sleep(0.005)
@@ -32,7 +31,7 @@ def goes_on():
 
 def held(handles=None):
     gc.collect()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while handles is not None and process.num_fds() > handles and time.monotonic() < end:
         time.sleep(0.1)
     return {
@@ -50,25 +49,25 @@ until(lambda: run.state == "paused")
 run.resume()
 goes_on()
 run.stop()
-assert run.wait(60)
+assert run.wait(500)
 run.start()
-goes_on()
-run.start_over()
 goes_on()
 """
 END = """
+run.start_over()
+goes_on()
 run.stop()
-assert run.wait(60)
+assert run.wait(500)
 """
 
 
 def rounds(count: int, folder: Path) -> list[dict[str, int]]:
     """What the kernel holds after each of 1 + `count` pairs of rounds; the first one warms it up.
 
-    A round is a cell that starts a run under its widget, pauses and resumes it, stops it, starts it and starts it over.
-    The first of a pair is still under way when the cell is run again, the second is stopped. ipykernel closes the
+    A round is a cell that starts a run under its widget, pauses and resumes it, stops it and starts it. The first of a
+    pair is still under way when the cell is run again, the second is started over and stopped. ipykernel closes the
     sockets of threads that have ended every ten seconds: the last count of handles waits until there are no more than
-    at first, at most half a minute.
+    at first, at most a minute.
     """
     environment = os.environ | {"MDCKIT_HEADLESS": "0", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     manager, client = start_new_kernel(kernel_name="python3", env=environment, cwd=str(folder))
@@ -88,9 +87,8 @@ def rounds(count: int, folder: Path) -> list[dict[str, int]]:
 
 def _execute(client, code: str, value: str = "None"):
     """Run a cell and return the value of an expression."""
-    begin = time.monotonic()
     reply = client.execute_interactive(
         code, user_expressions={"value": value}, timeout=LIMIT, output_hook=lambda message: None
     )["content"]
-    assert reply["status"] == "ok", "\n".join(reply.get("traceback", [f"after {time.monotonic() - begin:.0f} s"]))
+    assert reply["status"] == "ok", "\n".join(reply["traceback"])
     return ast.literal_eval(reply["user_expressions"]["value"]["data"]["text/plain"])

@@ -59,6 +59,7 @@ def draw(held: dict[str, list[float]]) -> Figure:
     for name, label in {"handles": "open files", "threads": "threads"}.items():
         below.plot(runs, held[name], lw=1.5, label=label)
     below.set(xlabel="run", ylabel="number", ylim=(0, 1.4 * max(held["handles"] + held["threads"])))
+    below.yaxis.get_major_locator().set_params(integer=True)
     below.legend(loc="upper right", ncols=2, frameon=False)
     for ax in (above, below):
         ax.grid(color="0.92", lw=0.8)
