@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -177,7 +178,7 @@ def test_an_interrupted_save_keeps_the_earlier_file(tmp_path, monkeypatch, error
     def fail(handle):
         raise error
 
-    monkeypatch.setattr(files.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     expected = KeyboardInterrupt if error is KeyboardInterrupt else OSError
     with pytest.raises(expected):
         make(seed=1).save(path)

@@ -174,8 +174,8 @@ IMPORTS = {name: own_imports(name) for name in MODULES if name not in ("__init__
 def test_imports_run_downwards():
     assert set().union(*IMPORTS.values()) <= set(IMPORTS)
     graphlib.TopologicalSorter(IMPORTS).prepare()  # raises CycleError
-    lowest = {name for name in ("presets", "methods", "checks", "rng", "files", "forms") if not IMPORTS[name]}
-    assert lowest == {"presets", "methods", "checks", "rng", "files", "forms"}
+    lowest = {name for name in ("presets", "methods", "checks", "rng", "atomic", "forms") if not IMPORTS[name]}
+    assert lowest == {"presets", "methods", "checks", "rng", "atomic", "forms"}
     assert IMPORTS["config"] == {"checks", "methods", "presets"}
 
 

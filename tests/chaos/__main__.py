@@ -1,4 +1,4 @@
-"""Kill runs at every moment, run hundreds in one process, start and stop one in a kernel, and tell what is lost.
+"""Kill runs at every moment, run hundreds in one process, start and stop one in a kernel, read thousands of bad files.
 
     python -m tests.chaos
     python -m tests.chaos --only kills soak --kills 200
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from mdckit import files, plots
 from mdckit.machine import versions
+from tests import fuzz
 from tests.chaos import kernel, soak
 from tests.chaos.killing import Killer, Tally
 from tests.chaos.nursery import Nursery
@@ -115,11 +116,25 @@ def live(options: argparse.Namespace, folder: Path) -> list[Figure]:
     ]
 
 
+def hostile(options: argparse.Namespace, folder: Path) -> list[Figure]:
+    """Damaged and forged files, given to every reader."""
+    found = fuzz.run(options.cases, options.seed)
+    return [
+        Figure("damaged and forged files", found["cases"], least=options.cases),
+        Figure("    read correctly", found["read"]),
+        Figure("    refused by name", found["refused"]),
+        Figure("    crashed, hung, or read wrongly", len(found["failed"]), most=0),
+        Figure("seconds for one, at most", max(row["seconds"] for row in found["readers"].values()), most=fuzz.SECONDS),
+        Figure("memory for one, at most, MB", max(row["memory"] for row in found["readers"].values()), most=fuzz.MEGABYTES),
+    ]
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace, Path], list[Figure]]] = {
     "kills": kills,
     "operations": operations,
     "soak": soaking,
     "kernel": live,
+    "fuzz": hostile,
 }
 
 
@@ -131,7 +146,8 @@ def main() -> None:
     parser.add_argument("--stride", type=int, default=1, help="kill at every so manieth operation on files")
     parser.add_argument("--runs", type=int, default=200, help="in one process")
     parser.add_argument("--restarts", type=int, default=50, help="of a condensation in a kernel")
-    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
+    parser.add_argument("--cases", type=int, default=2000, help="of damaged and forged files")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments and the damage")
     options, all_met = parser.parse_args(), True
     for name in options.only:
         begin = time.perf_counter()

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
-from mdckit import files
+from mdckit import atomic, files
 from tests.chaos import road
 from tests.chaos.nursery import Nursery
 from tests.chaos.road import PHASES, digest, draw_pictures
@@ -160,13 +160,13 @@ class Killer:
 
 def contents(place: Path) -> dict[str, str]:
     """A hash of every file, without the temporary ones."""
-    paths = [path for path in place.rglob("*") if path.is_file() and files.TEMPORARY not in str(path)]
+    paths = [path for path in place.rglob("*") if path.is_file() and atomic.TEMPORARY not in str(path)]
     return {str(path.relative_to(place)): digest(path.read_bytes()) for path in sorted(paths)}
 
 
 def left_over(place: Path) -> list[str]:
     """Temporary files and folders, outermost ones."""
-    paths = [path for path in place.rglob(f"{files.TEMPORARY}*") if files.TEMPORARY not in str(path.parent)]
+    paths = [path for path in place.rglob(f"{atomic.TEMPORARY}*") if atomic.TEMPORARY not in str(path.parent)]
     return [str(path.relative_to(place)) for path in paths]
 
 

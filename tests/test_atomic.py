@@ -5,11 +5,11 @@ import threading
 import psutil
 import pytest
 
-from mdckit import files
+from mdckit import atomic, files
 
 
 def temporary(folder):
-    return list(folder.glob(f"{files.TEMPORARY}*"))
+    return list(folder.glob(f"{atomic.TEMPORARY}*"))
 
 
 def names(folder):
@@ -18,12 +18,12 @@ def names(folder):
 
 def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_is_being_written_stays(tmp_path):
     with files.whole_folder(tmp_path / "set") as written:
-        (files._new_folder(tmp_path) / "part").write_text("half")  # nobody has a lock on these two any more
-        files._new_file(tmp_path)
+        (atomic._new_folder(tmp_path) / "part").write_text("half")  # nobody has a lock on these two any more
+        atomic._new_file(tmp_path)
         assert len(temporary(tmp_path)) == 3
         files.write_atomically(tmp_path / "other", b"whole")
         assert temporary(tmp_path) == [written]
-    files._new_file(tmp_path)
+    atomic._new_file(tmp_path)
     files.check_writable(tmp_path)
     assert names(tmp_path) == ["other", "set"]
 
@@ -52,24 +52,24 @@ def test_many_writers_of_one_file_never_take_each_other_for_left_over(tmp_path):
 def test_a_writer_begins_again_if_its_file_was_removed_before_it_was_locked(tmp_path, monkeypatch):
     made = []
 
-    def taken(folder, make=files._new_file):
+    def taken(folder, make=atomic._new_file):
         made.append(make(folder))
         if len(made) == 1:
-            files.remove_left_over(folder)
+            atomic.remove_left_over(folder)
         return made[-1]
 
-    monkeypatch.setattr(files, "_new_file", taken)
+    monkeypatch.setattr(atomic, "_new_file", taken)
     assert files.write_atomically(tmp_path / "file", b"whole").read_bytes() == b"whole"
     assert len(made) == 2
 
 
 @pytest.mark.parametrize("error", [OSError(95, "Operation not supported"), None])
 def test_without_locks_files_are_written_and_nothing_is_taken_for_left_over(tmp_path, monkeypatch, error):
-    other = files._new_file(tmp_path)
+    other = atomic._new_file(tmp_path)
     if error is None:  # as on Windows
-        monkeypatch.setattr(files, "fcntl", None)
+        monkeypatch.setattr(atomic, "fcntl", None)
     else:
-        monkeypatch.setattr(files.fcntl, "flock", lambda *_: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(atomic.fcntl, "flock", lambda *_: (_ for _ in ()).throw(error))
     assert files.write_atomically(tmp_path / "file", b"whole").read_bytes() == b"whole"
     assert temporary(tmp_path) == [other]
 
