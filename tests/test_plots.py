@@ -44,6 +44,14 @@ def test_accuracy_draws_the_mean_of_every_method():
     assert fig.canvas.manager is None  # not one of pyplot's
 
 
+def test_accuracy_is_drawn_against_any_column():
+    rows = results.accuracies(RECORD).assign(lr=lambda rows: rows["ipc"] * 10)
+    (ax,) = plots.accuracy(rows, by="lr").axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
+    assert drawn["MDC"] == [[10, 42.0], [20, 50.0]]
+    assert ax.get_xlabel() == "lr"
+
+
 def test_gap_lies_between_two_methods():
     rows = results.accuracies(RECORD)
     fig = plots.accuracy(rows, gap={"lead": ("mdc", "baseline_c")})
