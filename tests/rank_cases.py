@@ -18,6 +18,7 @@ NAMES = ["baseline_c", "mdc", "mdc_class_wise", "mdc_gradient", "all_prefixes"]
 ON_SET = {"distance": "cosine", "net_images": 16, "net_batch": 8}
 CASES = {  # recipes and settings: every way in which ranks depend on each other
     "idc": (NAMES, TINY),
+    "bfloat16": (["mdc"], TINY.replace(precision="bfloat16")),
     "dream": (["mdc"], TINY.replace(method="dream")),
     "dsa": (["mdc", "baseline_c"], TINY.replace(method="dsa", **ON_SET)),
     "dc": (["mdc_accuracy"], TINY.replace(method="dc", **ON_SET)),
@@ -58,7 +59,7 @@ def error_of(*args, **kwargs):
 
 def two(folder, rank):
     """Two ranks: every method and metric, with one and with two threads in each, and errors."""
-    for threads, name in [(1, "idc"), (1, "dream"), (1, "dsa"), (1, "dc"), (2, "idc")]:
+    for threads, name in [*((1, name) for name in CASES), (2, "idc")]:
         torch.set_num_threads(threads)
         keep(folder / f"{name}-{threads}", distributed.condense(*asked(name, 3), device="cpu", show_progress=False))
     (folder / "file").touch()
