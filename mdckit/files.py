@@ -108,7 +108,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} is {_describe(path)}, not a mdckit {kind}: {error}") from None
+        raise ValueError(f"{path} is {_describe(path)}, not a mdckit {kind}: {brief(error)}") from None
     if not isinstance(info, dict) or info.get("kind") != kind:
         found = reprlib.repr(info.get("kind")).strip("'") if isinstance(info, dict) else _FOREIGN
         raise ValueError(f"{path} holds {found}, not a mdckit {kind}")

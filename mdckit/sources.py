@@ -125,7 +125,7 @@ def _load_torchvision(name: str, class_name: str, layout: str, statistics: dict,
         raise FileNotFoundError(
             f"no whole {name} in {root}: put torchvision's {class_name} files ({layout}) or an image folder "
             f"{name}/{{train,test}}/<class>/* there, or name another folder with MDCKIT_DATA, or call "
-            f"load({name!r}, download=True) with network access ({files.brief(error)})"
+            f"load({name!r}, download=True) with network access ({files.brief(' '.join(str(error).split()))})"
         ) from None
 
 

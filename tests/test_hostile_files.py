@@ -210,6 +210,8 @@ def test_a_header_that_claims_gigabytes_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "set.safetensors"
     path.write_bytes((2**31).to_bytes(8, "little") + b"{}")
     refuse(path, CondensedSet.load, "its header claims 2,147,483,648 bytes of 10")
+    path.write_bytes((50_000).to_bytes(8, "little") + b'"' + b"A" * 49_998 + b'"')
+    refuse(path, CondensedSet.load, "invalid JSON in header: .*AAAA")
 
 
 def test_a_checkpoint_of_a_past_that_cannot_have_been_is_refused(tmp_path, grey, tiny):
