@@ -119,13 +119,14 @@ def live(options: argparse.Namespace, folder: Path) -> list[Figure]:
 def hostile(options: argparse.Namespace, folder: Path) -> list[Figure]:
     """Damaged and forged files, given to every reader."""
     found = fuzz.run(options.cases, options.seed)
+    seconds, memory = (max(row[most] for row in found["readers"].values()) for most in ("seconds", "memory"))
     return [
         Figure("damaged and forged files", found["cases"], least=options.cases),
         Figure("    read correctly", found["read"]),
         Figure("    refused by name", found["refused"]),
         Figure("    crashed, hung, or read wrongly", len(found["failed"]), most=0),
-        Figure("seconds for one, at most", max(row["seconds"] for row in found["readers"].values()), most=fuzz.SECONDS),
-        Figure("memory for one, at most, MB", max(row["memory"] for row in found["readers"].values()), most=fuzz.MEGABYTES),
+        Figure("seconds for one, at most", seconds, most=fuzz.SECONDS),
+        Figure("memory for one, at most, MB", memory, most=fuzz.MEGABYTES),
     ]
 
 
