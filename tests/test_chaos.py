@@ -100,7 +100,7 @@ def test_ten_runs_in_one_process_hold_no_more_than_three(nursery, tmp_path):
     assert nursery.wait() == 0
     held = json.loads((tmp_path / "soak.json").read_text())
     assert len(held["memory"]) == 10
-    assert soak.growth(held["memory"], 3) < 5
+    assert soak.growth(held["memory"], 3) < 10
     assert soak.growth(held["objects"], 3) < 100
     assert soak.growth(held["handles"], 3) <= 0
     assert soak.growth(held["threads"], 3) <= 0

@@ -29,17 +29,16 @@ def goes_on():
     before = run.iterations
     until(lambda: run.iterations > before)
 
-def held(handles=None):
+def counted():
+    return {"threads": process.num_threads(), "handles": process.num_fds()}
+
+def held(first=None):
     gc.collect()
     end = time.monotonic() + 60
-    while handles is not None and process.num_fds() > handles and time.monotonic() < end:
+    while first and any(number > first[what] for what, number in counted().items()) and time.monotonic() < end:
         time.sleep(0.1)
-    return {
-        "threads": process.num_threads(),
-        "handles": process.num_fds(),
-        "memory": process.memory_info().rss,
-        "widgets": sum(issubclass(type(one), ipywidgets.Widget) for one in gc.get_objects()),
-    }
+    widgets = sum(issubclass(type(one), ipywidgets.Widget) for one in gc.get_objects())
+    return counted() | {"memory": process.memory_info().rss, "widgets": widgets}
 """
 ROUND = """
 run = live.condense(data, recipes, config, checkpoint="run.safetensors", evaluation=test, sizes=[1], headless=False)
@@ -66,8 +65,8 @@ def rounds(count: int, folder: Path) -> list[dict[str, int]]:
 
     A round is a cell that starts a run under its widget, pauses and resumes it, stops it and starts it. The first of a
     pair is still under way when the cell is run again, the second is started over and stopped. ipykernel closes the
-    sockets of threads that have ended every ten seconds: the last count of handles waits until there are no more than
-    at first, at most a minute.
+    sockets of threads that have ended every ten seconds: the last count waits until there are no more threads and
+    handles than at first, at most a minute.
     """
     environment = os.environ | {"MDCKIT_HEADLESS": "0", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     manager, client = start_new_kernel(kernel_name="python3", env=environment, cwd=str(folder))
@@ -77,8 +76,7 @@ def rounds(count: int, folder: Path) -> list[dict[str, int]]:
         for number in range(1 + count):
             _execute(client, ROUND)
             _execute(client, ROUND + END)
-            known = held[0]["handles"] if number == count else None
-            held.append(_execute(client, "pass", f"held({known})"))
+            held.append(_execute(client, "pass", f"held({held[0] if number == count else None})"))
         return held
     finally:
         client.stop_channels()

@@ -44,7 +44,7 @@ NAMES = ("memory", "objects", "handles", "threads")
 def growth(values: list[float], warm: int) -> float:
     """How much more the last quarter of the runs holds than the first one after `warm` runs, by their least."""
     values = values[warm:]
-    quarter = max(1, len(values) // 4)
+    quarter = max(2, len(values) // 4)
     return min(values[-quarter:]) - min(values[:quarter])
 
 
