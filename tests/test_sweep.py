@@ -227,7 +227,7 @@ def scheduler():
 @pytest.fixture
 def client(scheduler):
     with cluster.connect(scheduler) as client:
-        client.wait_for_workers(1, timeout=120)
+        client.wait_for_workers(1, timeout=300)
         yield client
 
 
@@ -263,7 +263,7 @@ def test_two_sweeps_at_once_execute_every_run_once(client, toy, tmp_path):
 
 
 def test_a_worker_killed_in_mid_run_costs_no_run_and_doubles_none(client, toy, tmp_path):
-    client.wait_for_workers(2, timeout=120)
+    client.wait_for_workers(2, timeout=300)
     folder, steps, killed = tmp_path / "out", 60, []
 
     def kill():
@@ -339,7 +339,7 @@ def test_the_package_loads_what_executes_notebooks_only_when_it_is_asked_to():
 def test_the_command_takes_workers_of_this_machine(toy, tmp_path):
     (tmp_path / "asked.yaml").write_text(f"{{notebook: {toy}, grid: {{value: [7]}}}}")
     start = [sys.executable, "-W", "error::RuntimeWarning", "-m", "mdckit.sweep", "asked.yaml", "--workers", "1"]
-    ran = subprocess.run([*start, "-r", "out"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300)
+    ran = subprocess.run([*start, "-r", "out"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=600)
     assert ran.stdout == "1 runs in out: 1 done, 0 failed, 0 skipped\n"
     assert mdckit.collect(tmp_path / "out")["accuracy"].tolist() == [7.0]
 

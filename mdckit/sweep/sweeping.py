@@ -42,7 +42,7 @@ def sweep(
     grid, a missing notebook, a folder that cannot be written or locked, and workers that cannot take the runs.
 
     >>> from tempfile import TemporaryDirectory
-    >>> tiny = {"condense": {"outer": 1, "inner": 1}, "train": {"epochs": 4}, "seeds": [0]}
+    >>> tiny = {"recipes": ["baseline_c"], "condense": {"outer": 1}, "train": {"epochs": 4}, "seeds": [0]}
     >>> with TemporaryDirectory() as folder:
     ...     made = sweep({"ipc": [2]}, seeds=[7], parameters=tiny, folder=folder, show_progress=False)
     >>> made.counts
