@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+_ASKING = threading.Lock()
 TEMPORARY = ".mdckit-part-"  # how the names of temporary files and folders begin
 
 
@@ -141,8 +143,9 @@ def _sync(path: Path) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _ASKING:  # it can only be asked for by changing it
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 

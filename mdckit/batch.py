@@ -12,6 +12,7 @@ from .baselines import Recipe, recipes_by_name
 from .checks import check_choice
 from .config import CondenseConfig, TrainConfig
 from .data import ImageData
+from .parameters import parse, read_parameters
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,14 @@ class Parameters:
     results: str = "results/run"
 
     def __post_init__(self):
-        for name in {"ipc", "seed"} & set(self.condense):
-            raise ValueError(f"{name} asked in condense: it is a parameter of its own")
+        for name in ("recipes", "seeds", "sizes"):
+            if not isinstance(getattr(self, name), list | tuple):
+                raise ValueError(f"{name} {getattr(self, name)!r} asked: give a list")
+        for name, own in (("condense", {"ipc", "seed"}), ("train", {"seeds"})):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"{name} {getattr(self, name)!r} asked: give settings by their names")
+            for twice in sorted((own | {"dataset", "scale"}) & set(getattr(self, name))):
+                raise ValueError(f"{twice} asked in {name}: it is a parameter of its own")
         self.condense_config()
         TrainConfig.preset(self.preset or self.dataset, self.scale, seeds=self.seeds, **self.train)
         self.methods()
@@ -54,8 +61,8 @@ class Parameters:
         """Those of YAML files, with (name, YAML value) `pairs` and `changes` on top; an unknown name is an error."""
         found = {}
         for path in paths:
-            found |= yaml.safe_load(Path(path).read_text()) or {}
-        found |= {name: yaml.safe_load(value) for name, value in pairs} | changes
+            found |= read_parameters(path)
+        found |= {name: parse(name, value) for name, value in pairs} | changes
         for name in found:
             check_choice("parameter", name, [f.name for f in fields(cls)])
         return cls(**found)

@@ -121,8 +121,13 @@ def describe(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig)
     return {
         **data.identity,
         **settings,
-        **{f"recipe {r.name}": dataclasses.asdict(r) for r in recipes},
+        **{f"recipe {r.name}": _settings(r) for r in recipes},
     }
+
+
+def _settings(recipe: Recipe) -> dict:
+    """Those of a recipe, without a learning rate of its own where it has none, as in earlier versions."""
+    return {name: value for name, value in dataclasses.asdict(recipe).items() if (name, value) != ("lr", None)}
 
 
 def difference(saved: dict, now: dict) -> str:

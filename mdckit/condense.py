@@ -27,7 +27,7 @@ from .ranks import ALONE, Ranks
 from .rng import generator
 from .streams import RealImages
 from .trajectory import fresh, trajectories
-from .watch import Watch, keeping
+from .watch import Watch, keeping, of_recipe
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,11 @@ def _run(data, recipes, config, device, state, stopped, ranks) -> Iterator[Step]
 def _accuracies(real, recipes, state, t, pool) -> dict[str, Tensor]:
     """What chooses the next MLS of the recipes that go by accuracy, where one is chosen after loop t."""
     chosen = [r.name for r in recipes if r.metric == "accuracy" and state.sets[r.name].subsets[0].measures(t)]
-    return {name: subset_accuracies(real, pool.ranks.join(state.sets[name].images), pool) for name in chosen}
+    found = {}
+    for name in chosen:
+        with of_recipe(name):
+            found[name] = subset_accuracies(real, pool.ranks.join(state.sets[name].images), pool)
+    return found
 
 
 class _Loop:

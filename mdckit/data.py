@@ -184,7 +184,7 @@ def from_arrays(
     _check_moments(mean, std, x_train.shape[1])
     if warn_shared:
         warn_of_shared_images(x_train, x_test, name)
-    return ImageData(x_train, y_train, x_test, y_test, classes, tuple(mean), tuple(std), name)
+    return ImageData(x_train, y_train, x_test, y_test, classes, tuple(map(float, mean)), tuple(map(float, std)), name)
 
 
 def _check_classes(y_train: Tensor, y_test: Tensor, count: int) -> None:

@@ -165,9 +165,8 @@ def main(paths, pairs, folder, timeout) -> None:
         with connected(parameters.device or None, timeout) as (device, ranks):
             _condense_by_parameters(parameters, device, ranks)
     except (ValueError, OSError, MemoryError) as error:
-        if int(os.environ.get("RANK", 0)):
-            raise SystemExit(1) from None  # rank 0 has the same error to tell
-        raise click.ClickException(str(error)) from None
+        rank = int(os.environ.get("RANK", 0))
+        raise click.ClickException(f"{error} (said by rank {rank})" if rank else str(error)) from None
 
 
 def _condense_by_parameters(parameters: Parameters, device: torch.device, ranks: Ranks) -> None:

@@ -181,7 +181,7 @@ def subset_accuracies(real: RealImages, stored: Tensor, pool: parallel.Pool) -> 
         images, labels = real.patches_of(stored[:, :n])
         return accuracy_curve(images, labels, seen, train, config.seed, real.device, pool.check)[-1]
 
-    own = list(pool.map(accuracy, pool.share(range(1, stored.shape[1]))))
+    own = pool.ranks.agreed(lambda: list(pool.map(accuracy, pool.share(range(1, stored.shape[1])))))
     return torch.tensor([list(chain(*pool.ranks.tell(own)))])
 
 

@@ -80,10 +80,11 @@ def parse_json(text: str) -> object:
 
 
 def _entries(pairs: list[tuple[str, object]]) -> dict:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
-        raise ValueError(f"the entry {twice[:40]!r} stands there twice")
+    entries = {}
+    for name, value in pairs:
+        if name in entries:
+            raise ValueError(f"the entry {name[:40]!r} stands there twice")
+        entries[name] = value
     return entries
 
 

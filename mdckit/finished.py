@@ -12,9 +12,11 @@ from . import files
 from .condensed import CondensedSet
 from .config import TrainConfig
 from .data import ImageData
+from .forms import NUMBER, PERCENT, TEXT, check_form
 
 Outcome = tuple[list[float], float]  # test accuracies in percent on the way, seconds
 KIND = "finished tests"
+FORM = {"kind": TEXT, "tests": {"*": {"accuracies": [PERCENT], "seconds": NUMBER}}}
 
 
 class FinishedTests:
@@ -66,9 +68,10 @@ def _read(path: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text())
-        if found["kind"] == KIND:
+        found = files.load_json(path)
+        check_form(found, FORM)
+        if found["kind"] == KIND and all(test["accuracies"] for test in found["tests"].values()):
             return found["tests"]
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         pass
     raise ValueError(f"{path} asked for finished tests, but it holds something else: name another file, or remove it")

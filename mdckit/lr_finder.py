@@ -67,7 +67,7 @@ def find_lr(
     depends on the seed of `config` alone; the test images take no part in it.
 
     What it will cost is printed beforehand. Warns where the largest or the smallest rate is suggested. Raises what
-    `condense` raises, and `DivergenceError` where every rate diverges.
+    `condense` raises, and `DivergenceError` where every rate diverges or a test does.
 
     >>> from mdckit import load
     >>> config = CondenseConfig.preset("digits", "quick", ipc=1, inner=1, width=4, batch_real=4)
@@ -80,11 +80,12 @@ def find_lr(
     rates = _rates(config, rates)
     seen = data.holdout(max(1, min(HELD_OUT, min(map(len, data.class_indices)) // 5)))
     recipe = recipe or Recipe("baseline_c")
-    recipes = [replace(recipe, name=f"{rate:g}", lr=rate) for rate in rates]
+    recipes = [replace(recipe, name=repr(rate), lr=rate) for rate in rates]
     brief = config.replace(outer=outer, inner=min(ITERATIONS, config.inner))
     train = train or _protocol(config)
     if show_progress:
-        cost = estimate(seen, recipes, brief, device=device)
+        still = [replace(recipe, lr=0.0) for recipe in recipes]  # which costs the same, and cannot diverge
+        cost = estimate(seen, still, brief, device=device)
         print(f"{len(rates)} learning rates side by side: {cost}; then {len(rates) + 1} tests")
     first = condensed_sets(start(seen, recipes[:1], brief), seen, recipes[:1], brief)[recipes[0].name]
     sets, lost = _condense(seen, recipes, brief, device, show_progress)
@@ -130,6 +131,8 @@ def _condense(
                     yield step
                 return
             except DivergenceError as error:  # the others take up from the end of the loop before
+                if not error.recipes:
+                    raise
                 lost.update(dict.fromkeys(error.recipes, str(error)))
                 state = kept
                 for name in error.recipes:

@@ -13,14 +13,23 @@ from pathlib import Path
 import click
 import nbformat
 import papermill
-import yaml
+from jupyter_client.manager import AsyncKernelManager
 
 from . import files
-from .forms import FLOAT, TEXT
+from .parameters import parse, read_parameters
 
 KEPT_METADATA = {"kernelspec"}
 KEPT_CELL_METADATA = {"tags"}
-LARGEST_PARAMETERS = 2**16  # bytes; the files in notebooks/params have some hundred
+
+
+class HeadlessKernel(AsyncKernelManager):
+    """Starts kernels in which progress is plain text, as no browser is there to show it."""
+
+    def start_kernel(self, extra_arguments=(), env=None, **options):
+        """Arguments are those of `jupyter_client.AsyncKernelManager`."""
+        quiet = [*extra_arguments, "--log-level=ERROR"]  # else every kernel warns of its transport
+        env = {**(os.environ if env is None else env), "MDCKIT_HEADLESS": "1"}
+        return super().start_kernel(extra_arguments=quiet, env=env, **options)
 
 
 def run(
@@ -29,12 +38,12 @@ def run(
     parameters: Mapping | None = None,
     *,
     live: bool = False,
-    kernels: type | None = None,
+    kernels: type[AsyncKernelManager] = HeadlessKernel,
 ) -> nbformat.NotebookNode:
     """Execute `notebook` with papermill into `output`; the kernel starts in the current folder.
 
     Unknown parameters raise ValueError (papermill alone would only warn). With `live` the notebook's progress bars
-    are shown on stderr; `kernels` is the class of the kernel manager. A failing cell raises
+    are shown on stderr; `kernels` is the class that starts the kernel. A failing cell raises
     papermill.PapermillExecutionError after `output` was written.
     """
     parameters = dict(parameters or {})
@@ -43,68 +52,15 @@ def run(
         if name not in known:
             raise ValueError(f"unknown parameter {name!r} of {notebook}: it has {', '.join(known)}")
     Path(output).parent.mkdir(parents=True, exist_ok=True)
-    before = os.environ.get("MDCKIT_HEADLESS")
-    os.environ["MDCKIT_HEADLESS"] = "1"
-    try:
-        return papermill.execute_notebook(
-            str(notebook),
-            str(output),
-            parameters,
-            kernel_name="python3",
-            progress_bar=False,
-            stderr_file=sys.stderr if live else None,
-            **({"kernel_manager_class": kernels} if kernels else {}),
-        )
-    finally:
-        os.environ.pop("MDCKIT_HEADLESS")
-        if before is not None:
-            os.environ["MDCKIT_HEADLESS"] = before
-
-
-def read_parameters(path: str | Path) -> dict:
-    """The parameters in a YAML file: text, numbers, true, false, null, and lists and mappings of them.
-
-    Raises FileNotFoundError, and ValueError naming a file that holds something else. Neither tags that make objects nor
-    aliases, of which a few lines stand for more than there is memory, are followed.
-    """
-    path = files.require_file(path, "YAML parameters")
-    with path.open("rb") as file:
-        text = file.read(LARGEST_PARAMETERS + 1)
-    try:
-        if len(text) > LARGEST_PARAMETERS:
-            raise ValueError(f"it is longer than {LARGEST_PARAMETERS:,} bytes")
-        found = yaml.load(text.decode(), _PlainLoader) or {}
-        if not isinstance(found, dict):
-            raise ValueError(f"it is a {type(found).__name__}: expected lines of NAME: VALUE")
-        odd = next((name for name, value in found.items() if not _is_plain({name: value})), None)
-        if odd is not None:
-            raise ValueError(f"the value of {str(odd)[:40]!r} is no text, number, true, false, null, list or mapping")
-    except (ValueError, ArithmeticError, LookupError, TypeError, RecursionError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} holds no parameters: {files.brief(' '.join(str(error).split()))}") from None
-    return found
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML in which every value stands where it is used, once."""
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            raise ValueError(f"it has an alias, *{self.peek_event().anchor}: write the value out")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node, deep=False):
-        found = super().construct_mapping(node, deep)
-        if len(found) < len(node.value):
-            raise ValueError(f"a name stands there twice{node.start_mark}")
-        return found
-
-
-def _is_plain(value: object, deepest: int = 20) -> bool:
-    if isinstance(value, list | dict):
-        parts = [*value, *value.values()] if isinstance(value, dict) else value
-        named = all(map(TEXT.fits, value)) if isinstance(value, dict) else True
-        return deepest > 0 and named and all(_is_plain(part, deepest - 1) for part in parts)
-    return value is None or isinstance(value, bool) or TEXT.fits(value) or FLOAT.fits(value)
+    return papermill.execute_notebook(
+        str(notebook),
+        str(output),
+        parameters,
+        kernel_name="python3",
+        kernel_manager_class=kernels,
+        progress_bar=False,
+        stderr_file=sys.stderr if live else None,
+    )
 
 
 def clean(notebook: str | Path) -> None:
@@ -153,7 +109,7 @@ def _run_command(notebook, output, files_, pairs) -> None:
     try:
         for path in files_:
             parameters |= read_parameters(path)
-        parameters |= {name: yaml.safe_load(value) for name, value in pairs}
+        parameters |= {name: parse(name, value) for name, value in pairs}
         run(notebook, output, parameters, live=True)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None

@@ -11,6 +11,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
+from .safety import DivergenceError
+
 Value = TypeVar("Value")
 
 
@@ -148,7 +150,11 @@ class Ranks:
         if not errors:
             return made
         rank, found = errors[0]
-        raise type(found)(f"{found} (on rank {rank})" if rank else str(found)) from error
+        said = f"{found} (on rank {rank})" if rank else str(found)
+        if isinstance(found, OSError):
+            raise OSError(found.errno, said) from error
+        kind = next(kind for kind in (DivergenceError, ValueError, MemoryError) if isinstance(found, kind))
+        raise kind(said) from error
 
 
 ALONE = Ranks()

@@ -84,7 +84,8 @@ def condenser(info: Mapping) -> str | None:
         layout = info["import"].get("layout")
         return layout if layout in ("idc", "dsa", "mtt", "kip") else None
     recipe = (info.get("recipe") or {}).get("name")
-    return recipe if recipe in ("mtt", "kip") else info["config"].get("method", "idc") if "config" in info else None
+    config = info.get("config")
+    return recipe if recipe in ("mtt", "kip") else config.get("method", "idc") if config else None
 
 
 def _per_size(results: Mapping[str, Mapping[int, Result]], which: str) -> dict:
@@ -165,7 +166,7 @@ def load_sets(folder: str | Path) -> dict[str, CondensedSet]:
     paths = sorted(Path(folder).rglob("*.safetensors"))
     if not paths:
         raise ValueError(f"no condensed sets in {folder}: give the folder `sets` of a finished run")
-    return {str(path.relative_to(folder).with_suffix("")): CondensedSet.load(path) for path in paths}
+    return {path.relative_to(folder).with_suffix("").as_posix(): CondensedSet.load(path) for path in paths}
 
 
 def accuracies(found: Mapping, which: str = "accuracy") -> pd.DataFrame:

@@ -121,6 +121,8 @@ def _load_torchvision(name: str, class_name: str, layout: str, statistics: dict,
         labels = [d.labels if name == "svhn" else d.targets for d in (train, test)]
         known = {"classes": getattr(train, "classes", None), "name": name, "warn_shared": False} | statistics
         return from_arrays(train.data, labels[0], test.data, labels[1], **known)
+    except MemoryError:
+        raise
     except Exception as error:  # damaged files can fail anywhere in torchvision's readers
         raise FileNotFoundError(
             f"no whole {name} in {root}: put torchvision's {class_name} files ({layout}) or an image folder "

@@ -66,6 +66,15 @@ class Watch:
 
 
 @contextmanager
+def of_recipe(name: str) -> Iterator[None]:
+    """A `DivergenceError` raised in the block, of a network that trains on this recipe's set, says so."""
+    try:
+        yield
+    except DivergenceError as error:
+        raise DivergenceError(f"recipe {name!r}: {error}", [name]) from None
+
+
+@contextmanager
 def keeping(checkpoint: str | Path | None, state: RunState) -> Iterator[None]:
     """A `DivergenceError` raised in the block, where `state` is carried on, says what the checkpoint keeps, if any."""
     try:

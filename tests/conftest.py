@@ -9,7 +9,7 @@ from mdckit.config import CondenseConfig
 from mdckit.data import from_arrays
 
 torch.set_num_threads(1)
-collect_ignore = ["benchmarks", "fuzz"]
+collect_ignore = ["benchmarks", "fuzz", "offline"]  # importing sitecustomize would forbid the network here too
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_gradients_of_all_convolutions_are_matched_also_along_shortcuts():
 
 
 def test_a_set_is_condensed_with_resnet10_ap(rgb, tiny):
-    config = tiny.replace(network="resnet10_ap", width=2, outer=2, pretrain=1)
+    config = tiny.replace(network="resnet10_ap", width=2, outer=2, pretrain=1, lr=0.1)
     made = condense(rgb, [baselines.mdc()], config, device="cpu", show_progress=False)["mdc"]
     begun = start(rgb, [baselines.mdc()], config).sets["mdc"].images
     assert made.images.isfinite().all()

@@ -9,7 +9,7 @@ import torch
 
 from mdckit import augment, baselines
 from mdckit.baselines import Recipe
-from mdckit.checkpoint import RunState, SetState, save_checkpoint
+from mdckit.checkpoint import RunState, SetState, describe, save_checkpoint
 from mdckit.condense import condense, condense_steps, start
 from mdckit.networks import fresh_convnet
 from mdckit.parallel import Stopped
@@ -229,6 +229,11 @@ def test_a_checkpoint_of_another_run_is_refused(grey, rgb, tiny, tmp_path):
     ]:
         with pytest.raises(ValueError, match=difference):
             run(data, others, config, checkpoint=path)
+
+
+def test_a_recipe_without_a_rate_of_its_own_takes_up_checkpoints_from_before_there_were_any(grey, tiny):
+    assert "lr" not in describe(grey, [baselines.mdc()], tiny)["recipe mdc"]
+    assert describe(grey, [baselines.mdc(lr=0.1)], tiny)["recipe mdc"]["lr"] == 0.1
 
 
 def test_the_seed_decides_and_the_global_random_state_does_not(grey, tiny):

@@ -28,7 +28,8 @@ def run(tmp_path):
         folder.mkdir()
     own = {"HOME": "home", "MDCKIT_DATA": "data", "TMPDIR": "temporary"}
     path = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
-    given = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "HF_"))}
+    elsewhere = ("XDG_", "HF_", "TORCHINDUCTOR_", "TRITON_")  # PyTorch's compiler tells its folder to all processes
+    given = {name: value for name, value in os.environ.items() if not name.startswith(elsewhere)}
     given |= {name: str(folders[folder]) for name, folder in own.items()} | {"PYTHONPATH": path}
     given |= {"PYTHONDONTWRITEBYTECODE": "1", "MPLCONFIGDIR": matplotlib.get_cachedir(), "OMP_NUM_THREADS": "1"}
 

@@ -90,7 +90,7 @@ def broken(tmp_path_factory):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     ranks = psutil.Process(process.pid).children(recursive=True)
-    (last,) = [rank for rank in ranks if rank.environ().get("RANK") == "1"]
+    (last,) = [rank for rank in ranks if rank.is_running() and rank.environ().get("RANK") == "1"]
     last.send_signal(signal.SIGKILL)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
@@ -202,6 +202,12 @@ def test_the_parameters_are_those_of_the_notebook():
         (["-p", "sizes", "[4]"], "sizes [4] asked of 3 images per class"),
         (["-p", "recipes", "[mcd]"], "unknown recipe 'mcd'"),
         (["-p", "train", "{epochs: 0}"], "epochs must be an integer >= 1"),
+        (["-p", "train", "{seeds: [0]}"], "seeds asked in train: it is a parameter of its own"),
+        (["-p", "condense", "{scale: full}"], "scale asked in condense: it is a parameter of its own"),
+        (["-p", "condense", "5"], "condense 5 asked: give settings by their names"),
+        (["-p", "sizes", "3"], "sizes 3 asked: give a list"),
+        (["-p", "recipes", "mdc"], "recipes 'mdc' asked: give a list"),
+        (["-p", "ipc", "[1"], "ipc = '[1' is no YAML value"),
         ([], "RANK is not set: start with torchrun"),
     ],
 )

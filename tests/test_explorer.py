@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from screens import dimmed, outlined, pixels, said, seen, tree, words
@@ -229,7 +230,7 @@ def test_the_line_and_the_point_lie_where_the_figure_has_them():
     view.ipc.value = 3
     (circle,) = [e for e in tree(view._curve.marks.value).iter() if e.tag.endswith("circle")]
     x, y = float(circle.get("cx")), float(circle.get("cy"))
-    colour = (np.array(plots.style("mdc")["color"]) * 255).round()
+    colour = (np.array(to_rgb(plots.style("mdc")["color"])) * 255).round()
     drawn = np.argwhere(abs(pixels(view._curve)[..., :3] - colour).max(-1) <= 2)
     right = drawn[drawn[:, 1] >= drawn[:, 1].max() - 10]  # the last marker, at twice the resolution
     assert abs(right[:, 0].mean() / 2 - y) < 1

@@ -85,7 +85,12 @@ def test_what_an_accuracy_depends_on_is_tested_again(sets, grey, tmp_path, train
     assert len(json.loads(path.read_text())["tests"]) == 4
 
 
-@pytest.mark.parametrize("content", ["half", "[]", '{"accuracy": {}}', '{"kind": "checkpoint", "tests": {}}'])
+OTHERS = ["half", "[]", '{"accuracy": {}}', '{"kind": "checkpoint", "tests": {}}', "[" * 100_000]
+ODD = ["[]", '{"a": {}}', '{"a": {"accuracies": [], "seconds": 1}}', '{"a": {"accuracies": [50], "seconds": null}}']
+OTHERS += [f'{{"kind": "finished tests", "tests": {tests}}}' for tests in ODD]
+
+
+@pytest.mark.parametrize("content", OTHERS)
 def test_a_file_that_holds_something_else_is_not_overwritten(sets, grey, tmp_path, trained, content):
     path = tmp_path / "result.json"
     path.write_text(content)

@@ -56,7 +56,7 @@ class Stub(fuzz.Process):
     ],
 )
 def test_crashes_hangs_and_greed_are_seen(tmp_path, monkeypatch, code, outcome):
-    monkeypatch.setattr(fuzz, "WAIT", 2)
+    monkeypatch.setattr(fuzz, "WAIT", 2 if outcome == "hung" else 60)
     monkeypatch.setattr(fuzz, "ROOM", 100)
     process = Stub(tmp_path, 0)
     process.code = code

@@ -44,9 +44,16 @@ def test_the_search_is_repeatable_and_does_not_see_the_test_images(find, grey):
     assert str(found).startswith(f"lr {found.lr:g}\n")
 
 
+def test_a_network_that_diverges_on_a_prefix_costs_its_rate(find, grey, tiny):
+    with pytest.raises(
+        DivergenceError, match=r"all of these .* diverge, recipe '0\.01': training of a convnet .*: give"
+    ):
+        find(config=tiny.replace(net_lr=1e30, inner=1, accuracy_epochs=1), recipe=baselines.mdc(metric="accuracy"))
+
+
 @pytest.mark.filterwarnings("ignore:lr .* of the rates tried")
 def test_rates_that_diverge_are_left_out_and_the_others_are_as_without_them(find):
-    table = find(rates=[0.01, 1e9, 0.1, 1e12, 1.0]).table
+    table = find(rates=[0.01, 1e9, 0.1, 1e12, 1.0], show_progress=True).table
     assert table["note"].tolist() == ["real images", "", "", "", "diverged", "diverged"]
     assert table["accuracy"][4:].isna().all()
     pd.testing.assert_frame_equal(table[:4], find().table)

@@ -76,16 +76,18 @@ def offline(monkeypatch):
 
 @pytest.fixture
 def peak():
-    """Bytes in use by the processes that this one has started, at most so far; looked at ten times a second.
+    """Bytes in use by the processes that this one starts from now on, at most so far; looked at ten times a second.
 
     Files that they have mapped, such as PyTorch's libraries, count once, as they do for a container.
     """
-    highest, done = [0], threading.Event()
+    highest, done, others = [0], threading.Event(), set(psutil.Process().children())
 
     def look():
         while not done.wait(0.1):
             with contextlib.suppress(psutil.Error):
-                found = [child.memory_info() for child in psutil.Process().children(recursive=True)]
+                new = set(psutil.Process().children()) - others
+                family = [*new, *(child for process in new for child in process.children(recursive=True))]
+                found = [process.memory_info() for process in family]
                 mapped = max((memory.shared for memory in found), default=0)
                 highest[0] = max(highest[0], mapped + sum(memory.rss - memory.shared for memory in found))
 
@@ -311,12 +313,12 @@ def test_parameter_files_of_tests_of_sets_are_valid(stem):
     assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / "22_retest.ipynb")))
     scale = parameters.get("scale", "quick")
     TrainConfig.preset(parameters["dataset"], scale, seeds=parameters["seeds"], **parameters.get("train", {}))
-    ipc, names = tested_by(parameters)
+    ipc, names = sets_of(parameters)
     assert names
     assert max(parameters["sizes"]) <= ipc
 
 
-def tested_by(parameters):
+def sets_of(parameters):
     """Images per class and rows of the sets that a file tests: shipped, of a file of `20_run`, or one's own."""
     if "sets" not in parameters:
         return 10, {name for name in parameters["methods"] if shipped(parameters["dataset"], name)}
@@ -343,7 +345,7 @@ def test_parameter_files_are_valid(stem):
 @pytest.mark.parametrize("at", RUN_TABLES)
 def test_every_printed_row_that_can_be_run_has_a_parameter_file(at, scale):
     made = [(p, p["ipc"], named(method_of(p), p["recipes"])) for p in RUNS.values()]
-    made += [(p, *tested_by(p)) for p in RETESTS.values()]
+    made += [(p, *sets_of(p)) for p in RETESTS.values()]
     check_covered(at, scale, made)
 
 

@@ -178,6 +178,9 @@ def test_a_set_that_was_not_matched_has_no_loops_to_tell_of():
     assert paper.differences(by_mtt) == ""
     tested = run_record({"mtt": constant(9.0)}) | {"condenser": "mtt"}
     assert cell(paper.compare(tested, "mdc", 2), "MTT", "1")["mean"] == 9.0
+    imported = copy.deepcopy(tested)
+    imported["config"]["condense"] = None
+    assert cell(paper.compare(imported, "mdc", 2), "MTT", "1")["mean"] == 9.0
 
 
 def test_a_part_of_the_test_images_is_told_and_not_pooled_with_all():

@@ -133,7 +133,7 @@ def test_a_live_run_shows_why_it_failed_and_keeps_its_checkpoint(grey, tiny, tmp
     run = Run(grey, RECIPES, tiny, checkpoint=tmp_path / "run.safetensors", device="cpu")
     view = live.View(run)
     run.start()
-    assert run.wait(60)
+    assert run.wait(600)
     wanted = "failed after outer loop 1 of 3: DivergenceError: recipe 'mdc' has diverged in outer loop 2, inner "
     assert run.words.startswith(wanted)
     assert f"{run.checkpoint} keeps the sets after outer loop 1 (outer=1 returns them)" in run.words

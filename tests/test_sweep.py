@@ -86,6 +86,8 @@ def test_the_grid_is_every_combination():
         ({"grid": {"fail": "early"}}, "fail = 'early' in a grid: give a list"),
         ({"seeds": []}, r"seeds = \[\] in a grid"),
         ({"seeds": 3}, "seeds = 3 in a grid"),
+        ({"seeds": ["a", 1]}, r"seeds = \['a', 1\]: give integers >= 0"),
+        ({"grid": {"nested.": [1]}}, "'nested.' in the grid names no entry: write PARAMETER or PARAMETER.ENTRY"),
         ({"grid": {"valeu": [1]}}, "unknown parameter 'valeu' of toy: it has value, seed, "),
         ({"grid": {1: [1]}}, "unknown parameter 1 of toy"),
         ({"parameters": {"step": 1}}, "unknown parameter 'step' of toy"),
@@ -143,7 +145,8 @@ def test_failures_are_told_and_stop_nothing_and_what_is_finished_is_skipped(toy,
     assert yaml.safe_load((good / "params.yaml").read_text()) == {"fail": "", "value": 2, "seed": 1}
     assert not (good / "checkpoint").exists()
     assert (good.parent / made.runs[0].id / "checkpoint").exists()
-    assert list(Path("out").glob("*/result.json")) == [good / "result.json"]  # none where a later cell failed
+    assert list(Path("out").glob("*/*.json")) == [good / "result.json"]  # none where a later cell failed
+    assert (Path("out") / made.runs[1].id / "result.json.failed").exists()
 
     again = mdckit.sweep({"value": [2]}, parameters={"fail": ""}, show_progress=False, **asked)
     assert again.counts == {"done": 0, "failed": 0, "skipped": 1}
@@ -264,7 +267,7 @@ def test_two_sweeps_at_once_execute_every_run_once(client, toy, tmp_path):
 
 def test_a_worker_killed_in_mid_run_costs_no_run_and_doubles_none(client, toy, tmp_path):
     client.wait_for_workers(2, timeout=300)
-    folder, steps, killed = tmp_path / "out", 60, []
+    folder, steps, killed = tmp_path / "out", 120, []
 
     def kill():
         while not killed:
@@ -421,7 +424,7 @@ def test_unreadable_results_are_told_and_left_out(tmp_path):
     for run, text in {"cut": '{"accuracy": {', "list": "[1]"}.items():
         files.write_atomically(tmp_path / run / "result.json", text.encode())
     with pytest.warns(
-        UserWarning, match=r"3 unreadable results are left out: \S*/cut \(JSONDecodeError: .*/list .*/short "
+        UserWarning, match=r"3 unreadable results are left out: \S*/cut \(ValueError: .* is not JSON: .*/list .*/short "
     ):
         found = mdckit.collect(tmp_path)
     assert found["run"].tolist() == ["good"]

@@ -114,7 +114,7 @@ def block_of(found: Mapping, paper: str, number: int) -> Block:
 
     >>> settings = {"condense": None, "train": asdict(TrainConfig(network="densenet"))}
     >>> found = {"dataset": "cifar10", "ipc": 10, "seeds": [0], "accuracy": {"mdc": {"1": [48.0]}}, "config": settings}
-    >>> print(block_of(found, "mdc", 4))
+    >>> print(block_of(found | {"condenser": "idc"}, "mdc", 4))
     CIFAR-10 from 10 images per class, DenseNet
     """
     printed = blocks(paper, number)
@@ -159,7 +159,7 @@ def _check_record(found: Mapping, paper: str, number: int) -> None:
     if kind != paper:
         raise ValueError(f"a result of {notebook} belongs to the tables of {kind.upper()}, not {_title(paper, number)}")
     recipe = (found.get("recipe") or {}).get("name", found.get("source"))
-    if not found.get("digest") and not found["config"].get("condense"):
+    if not found.get("digest") and not found["config"].get("condense") and not found.get("condenser"):
         raise ValueError("the result tells neither how its sets were condensed nor which set was made smaller")
     if kind == "yoco" and recipe in ("mdc", "all_prefixes"):
         raise ValueError(f"the set made smaller was condensed by {recipe}; {_title(paper, number)} is about IDC's sets")
@@ -181,7 +181,7 @@ def _pool(records: Iterable[Mapping]) -> dict[str, dict[str, list[float]]]:
     """The accuracies of all records by method and size."""
     pooled, seen = {}, set()
     for found in records:
-        run = found.get("digest") or found["config"]["condense"]["seed"]
+        run = found.get("digest") or (found["config"].get("condense") or {}).get("seed")
         own = {}
         for label, by_size in found["accuracy"].items():
             own.setdefault(_name(found, label), by_size)  # of MDC and its row of the ablation, which are equal, one

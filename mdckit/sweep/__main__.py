@@ -5,8 +5,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import click
-import yaml
 
+from ..parameters import read_parameters
 from . import cluster
 from .sweeping import sweep
 
@@ -15,11 +15,8 @@ KEYS = ("notebook", "grid", "seeds", "parameters")
 
 def read(path: Path) -> dict:
     """The arguments of `sweep` in a YAML file; raises ValueError for a file of another kind."""
-    try:
-        found = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(found, dict) or "grid" not in found:
+    found = read_parameters(path)
+    if "grid" not in found:
         raise ValueError(f"{path} has no grid: it needs the keys grid and, where wanted, notebook, seeds, parameters")
     for key in found:
         if key not in KEYS:

@@ -77,9 +77,17 @@ def run_all(client, jobs: Sequence[Job], retries: int) -> Iterator[tuple[list[tu
                 dask.wait(list(futures), timeout=LOOK, return_when="FIRST_COMPLETED")
             ended = [(futures.pop(future), future) for future in list(futures) if future.done()]
             ended = [(job, _failure(job, future)) for job, future in ended]
-            yield ended, min(len(futures), sum(client.nthreads().values()))
+            yield ended, min(len(futures), _threads(client))
     finally:
         client.cancel(list(futures))
+
+
+def _threads(client) -> int:
+    """Of all workers; none where the scheduler does not answer any more, which the runs will tell."""
+    try:
+        return sum(client.nthreads().values())
+    except OSError:
+        return 0
 
 
 def _failure(job: Job, future) -> Failure | None:

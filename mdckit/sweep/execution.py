@@ -10,13 +10,14 @@ from pathlib import Path
 import nbformat
 import papermill
 import yaml
-from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 
 from .. import files, notebooks
 from .collecting import finished
 from .grid import Run
 from .report import Failure
+
+FAILED = "result.json.failed"  # what a run that failed later had found: no result
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,11 @@ def _execute(job: Job, lock: int) -> None:
         notebooks.run(job.notebook, job.output, parameters, kernels=_kernels(lock, job.cwd))
     except BaseException:
         with suppress(OSError):  # a later cell failed: the run has no result
-            (folder / "result.json").replace(folder / "result.failed.json")
+            (folder / "result.json").replace(folder / FAILED)
         raise
     if not finished(folder):
         raise ValueError(f"the notebook came to its end, but left no readable result.json in {folder}")
+    (folder / FAILED).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -105,19 +107,18 @@ def check_locks(folder: Path) -> None:
     path = folder / ".lock"
     try:
         with locked(path):
-            path.unlink()
+            path.unlink(missing_ok=True)
     except OSError as error:
         message = f"cannot lock files in {folder} ({error.strerror}): choose a folder on another file system"
         raise OSError(error.errno, message) from error
 
 
-def _kernels(lock: int, cwd: str) -> type[AsyncKernelManager]:
+def _kernels(lock: int, cwd: str) -> type[notebooks.HeadlessKernel]:
     """Kernels that hold the lock too: one outlives the process that started it, if that is killed, for a second."""
 
-    class Holding(AsyncKernelManager):
-        def start_kernel(self, extra_arguments=(), **options):
-            quiet = [*extra_arguments, "--log-level=ERROR"]  # else every kernel warns of its transport
-            return super().start_kernel(extra_arguments=quiet, pass_fds=(lock,), cwd=cwd, **options)
+    class Holding(notebooks.HeadlessKernel):
+        def start_kernel(self, **options):
+            return super().start_kernel(**options, pass_fds=(lock,), cwd=cwd)
 
     return Holding
 

@@ -79,12 +79,16 @@ def _axes(grid: Mapping, seeds: Sequence[int] | None) -> dict[str, list]:
         if isinstance(values, str | Mapping) or not isinstance(values, Sequence) or not values:
             raise ValueError(f"{where} = {values!r} in a grid: give a list of one or more values")
         axes[name] = [plain(name, value) for value in values]
+        if where == "seeds" and any(type(seed) is not int or seed < 0 for seed in values):
+            raise ValueError(f"seeds = {values!r}: give integers >= 0")
     return axes
 
 
 def _check_names(notebook: str, axes: Mapping, fixed: Mapping, defaults: Mapping) -> None:
     for name in (*axes, *fixed):
         base = str(name).split(".")[0] if name in axes else name
+        if name in axes and not all(str(name).split(".")):
+            raise ValueError(f"{name!r} in the grid names no entry: write PARAMETER or PARAMETER.ENTRY")
         if base not in defaults:
             raise ValueError(f"unknown parameter {name!r} of {notebook}: it has {', '.join(defaults)}")
         if base == "results":

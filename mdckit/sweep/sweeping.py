@@ -33,10 +33,10 @@ def sweep(
     whose workers see the same files and have one thread each; without one the runs are executed in this process, one
     after the other. Runs whose `device` is neither empty nor "cpu" are given to workers that declare a resource GPU.
 
-    The folder of a run is named by its id, a digest of its parameters, and holds out.ipynb, params.yaml and
-    result.json, and the notebook's checkpoint while it is unfinished. Finished runs are skipped, interrupted ones go on
-    from there: ask again for what is missing. A run that fails is tried `retries` times more; it is in the report, and
-    does not stop the others.
+    The folder of a run is named by its id, which is the notebook's name and a digest of its parameters, and holds
+    out.ipynb, params.yaml and result.json, and the notebook's checkpoint while it is unfinished. Finished runs are
+    skipped, interrupted ones go on from there: ask again for what is missing. A run that fails is tried `retries` times
+    more; it is in the report, and does not stop the others.
 
     Raises ValueError or OSError, before any run, for parameters that the notebook lacks or cannot be given, an empty
     grid, a missing notebook, a folder that cannot be written or locked, and workers that cannot take the runs.

@@ -21,11 +21,12 @@ from papermill.translators import PythonTranslator
 from PIL import Image
 
 import mdckit
-from mdckit import baselines, checkpoint, export, files, notebooks, results
+from mdckit import baselines, checkpoint, export, files, results
 from mdckit.condense import condense_steps, condensed_sets, start
 from mdckit.condensers.experts import ExpertConfig, load_experts, train_experts
 from mdckit.data import from_arrays
 from mdckit.papers import side_by_side
+from mdckit.parameters import read_parameters
 from mdckit.pruning import comparison, scores
 from mdckit.pruning.dynamics import Dynamics
 from mdckit.subsets import histories
@@ -434,9 +435,7 @@ READERS: dict[str, Reader] = {
     "JPEG": Reader(_make_pictures("jpeg"), _load_folder, _images, PICTURES),
     "other pictures": Reader(_make_pictures("bmp", "gif", "tiff", "webp", "ppm"), _load_folder, _images, PICTURES),
     "resized pictures": Reader(_make_pictures("png", "jpeg"), _resized, _images, PICTURES),
-    "parameters": Reader(
-        _make_parameters, lambda _, file: notebooks.read_parameters(file), _parameters, (forged.yaml_text,)
-    ),
+    "parameters": Reader(_make_parameters, lambda _, file: read_parameters(file), _parameters, (forged.yaml_text,)),
     "torch": Reader(_make_torch, _import, _set, (*forged.TORCH, forged.code)),
     "npz": Reader(
         _make_npz, _import, _set, (*forged.ZIP, forged.npz_header, forged.npz_arrays, forged.code), sealed=True
