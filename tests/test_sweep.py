@@ -350,12 +350,16 @@ def test_the_command_takes_workers_of_this_machine(toy, tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("[1", [], "asked.yaml is no YAML file: while parsing"),
-        ("3", [], "asked.yaml has no grid: it needs the keys grid and"),
+        ("[1", [], "asked.yaml holds no parameters: while parsing"),
+        ("3", [], "asked.yaml holds no parameters: it is a int: expected lines of NAME: VALUE"),
         ("seeds: [1]", [], "asked.yaml has no grid"),
         ("{grid: {ipc: [1]}, seed: [1]}", [], "unknown key 'seed' in asked.yaml: choose among notebook, grid, "),
         ("{grid: {ipcs: [1]}}", [], "unknown parameter 'ipcs' of 20_run: it has dataset, "),
-        ("{grid: {ipc: [2026-01-02]}}", [], "ipc = datetime.date(2026, 1, 2) (date) cannot be written"),
+        (
+            "{grid: {ipc: [2026-01-02]}}",
+            [],
+            "the value of 'grid' is no text, number, true, false, null, list or mapping",
+        ),
         ("{grid: {ipc: [1]}}", ["--workers", "2", "--scheduler", "tcp://a:1"], "choose one of them"),
         ("{grid: {ipc: [1]}}", ["--scheduler", "nowhere"], "no Dask scheduler answers at 'nowhere': start one"),
     ],
