@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 try:
@@ -57,7 +57,7 @@ def _becoming(path: Path, make: Callable[[Path], Path], mode: int) -> Iterator[P
         temporary, lock = _locked(path.parent, make)
         yield temporary
         for entry in [temporary, *temporary.rglob("*")]:
-            _sync(entry)
+            _sync_whole(entry)
         temporary.chmod(mode & ~_umask())
         temporary.replace(path)
     except BaseException as error:
@@ -70,8 +70,7 @@ def _becoming(path: Path, make: Callable[[Path], Path], mode: int) -> Iterator[P
     finally:
         if lock is not None:
             os.close(lock)
-    with suppress(OSError):  # not every file system can, and the file is in its place
-        _sync(path.parent)
+    _sync_whole(path.parent)
 
 
 def remove_left_over(folder: Path) -> None:
@@ -132,6 +131,12 @@ def _remove(path: Path) -> None:
 
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+
+
+def _sync_whole(path: Path) -> None:
+    """Sync a file, or a folder where the file system can."""
+    with suppress(OSError) if path.is_dir() else nullcontext():
+        _sync(path)
 
 
 def _sync(path: Path) -> None:

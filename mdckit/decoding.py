@@ -94,7 +94,8 @@ def _content(path: Path) -> bytes:
 def _check_claim(pixels: int, content: bytes) -> None:
     if pixels > max(PIXELS, PER_BYTE * len(content)):
         raise ValueError(f"it claims {pixels:,} pixels in {len(content):,} bytes")
-    if content[:2] == b"\xff\xd8" and content.count(b"\xff\xda") > SCANS:
+    by_chance = len(content) // 2**15  # twice as often as the two bytes stand in the film behind a phone's photo
+    if content[:2] == b"\xff\xd8" and content.count(b"\xff\xda") > SCANS + by_chance:
         raise ValueError(f"it has more than {SCANS} scans")
 
 

@@ -65,7 +65,8 @@ def backend(device: torch.device) -> str:
 def free_memory(device: torch.device) -> int:
     """Bytes that can still be taken on `device`; on a CPU within the limit of the container, if there is one."""
     if device.type != "cpu":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, for what comes
+        return torch.cuda.mem_get_info(device)[0] + kept
     free, group = psutil.virtual_memory().available, Path("/sys/fs/cgroup")
     with suppress(OSError, ValueError):  # no such file, or "max": no limit
         free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))

@@ -28,6 +28,14 @@ def fail(*args):
     raise AssertionError("Pillow was asked")
 
 
+def test_a_film_behind_a_photo_is_none_of_its_scans(tmp_path):
+    path = tmp_path / "a.jpg"
+    picture().save(path)
+    wanted = by_pillow(path, "RGB")
+    path.write_bytes(path.read_bytes() + np.random.default_rng(0).bytes(9_000_000))  # 0xffda stands there 137 times
+    assert np.array_equal(decode_images([path])[0].permute(1, 2, 0), wanted)
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30, "subsampling": 2}, {"quality": 95}])
 def test_plain_jpeg_files_are_pillows_to_the_bit(tmp_path, monkeypatch, mode, options):
