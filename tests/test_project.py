@@ -187,7 +187,7 @@ def test_folders_stand_on_the_core_and_only_what_is_interactive_on_another_folde
 
 
 def test_nobody_imports_the_views():
-    figures = {"plots", "pruning.pruning_plots", "papers.paper_plots"}
+    figures = {"plots", "figures", "galleries", "pruning.pruning_plots", "papers.paper_plots"}
     users = {name for name, imported in IMPORTS.items() if imported & figures and not name.startswith("interactive.")}
     assert users - figures == set()
 

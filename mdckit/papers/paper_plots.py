@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..plots import Picture, style
+from ..figures import Picture, style
 
 
 def beside(rows: pd.DataFrame, measured: Mapping[str, pd.DataFrame], title: str = "") -> Figure:

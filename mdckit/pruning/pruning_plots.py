@@ -11,7 +11,8 @@ from torch import Tensor
 
 from .. import formation
 from ..condensed import CondensedSet
-from ..plots import Picture, style, tile
+from ..figures import Picture, style
+from ..galleries import tile
 
 OUTLINE = (0.84, 0.37, 0.0)  # vermilion: told from greys and blues by colour-blind readers too
 
