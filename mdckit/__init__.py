@@ -1,8 +1,9 @@
 """mdckit: teach, explore and use multi-size dataset condensation (MDC) and the resizing of condensed sets (YOCO)."""
 
 from . import baselines, robustness
+from .arrays import from_arrays
 from .baselines import Recipe, prefixes
-from .condense import Step, condense, condense_steps, condensed_sets, start
+from .condense import Step, condense, condense_steps, condensed_sets
 from .condensed import CondensedSet, union
 from .condensers import slimmable
 from .condensers.experts import ExpertConfig, load_experts, train_experts
@@ -10,8 +11,9 @@ from .condensers.kip import KIPConfig, condense_kip
 from .condensers.mtt import MTTConfig, condense_mtt
 from .config import CondenseConfig, TrainConfig
 from .cost import Estimate, estimate
-from .data import ImageData, from_arrays
+from .data import ImageData
 from .evaluate import Result, evaluate, evaluate_many
+from .initialisation import start
 from .lr_finder import RateSearch, find_lr
 from .machine import pick_device
 from .papers import paper

@@ -18,10 +18,11 @@ from . import files, results
 from .baselines import Recipe
 from .batch import Parameters
 from .checkpoint import RunState, SetState, describe, difference, load_checkpoint, save_checkpoint
-from .condense import condense_steps, condensed_sets, start
+from .condense import condense_steps, condensed_sets
 from .condensed import CondensedSet
 from .config import CondenseConfig
 from .data import ImageData
+from .initialisation import start
 from .lockstep import classes_by_rank
 from .machine import backend, device_of_rank
 from .parallel import threads_on

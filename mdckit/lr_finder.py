@@ -9,12 +9,13 @@ import pandas as pd
 
 from .baselines import Recipe
 from .checks import check_count, check_number
-from .condense import Step, condense_steps, condensed_sets, start
+from .condense import Step, condense_steps, condensed_sets
 from .condensed import CondensedSet
 from .config import CondenseConfig, TrainConfig
 from .cost import estimate
 from .data import ImageData
 from .evaluate import Result, evaluate_many
+from .initialisation import start
 from .progress import progress
 from .safety import DivergenceError
 

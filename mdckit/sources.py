@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from . import files
+from .arrays import from_arrays
 from .checks import check_count
-from .data import ImageData, from_arrays
+from .data import ImageData
 from .decoding import decode_images, image_files
 from .leakage import warn_of_shared_images
 from .rng import generator

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import torch
 
+from mdckit.arrays import from_arrays
 from mdckit.config import CondenseConfig
-from mdckit.data import from_arrays
 
 torch.set_num_threads(1)
 collect_ignore = ["benchmarks", "fuzz", "offline"]  # importing sitecustomize would forbid the network here too

@@ -8,8 +8,8 @@ import torch
 from conftest import random_images
 
 from mdckit import CondenseConfig, CondensedSet, baselines, distributed
+from mdckit.arrays import from_arrays
 from mdckit.baselines import recipes_by_name
-from mdckit.data import from_arrays
 
 TINY = CondenseConfig(ipc=3, factor=2, outer=2, inner=2, period=1, lr=1.0, reference_size=8, width=4, depth=2).replace(
     batch_real=4, net_images=8, net_batch=4, accuracy_epochs=1, net_cutmix=1.0

@@ -9,10 +9,11 @@ from torch import nn
 
 from mdckit import baselines, matching
 from mdckit.architectures import OTHERS, densenet, resnet10, resnet10_ap, resnet_18
-from mdckit.condense import condense, start
+from mdckit.condense import condense
 from mdckit.condensed import CondensedSet
 from mdckit.config import NETWORKS, CondenseConfig, TrainConfig
 from mdckit.evaluate import evaluate
+from mdckit.initialisation import start
 from mdckit.networks import fresh_network
 from mdckit.pruning.dynamics import record_dynamics
 

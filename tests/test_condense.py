@@ -10,7 +10,8 @@ import torch
 from mdckit import augment, baselines
 from mdckit.baselines import Recipe
 from mdckit.checkpoint import RunState, SetState, describe, save_checkpoint
-from mdckit.condense import condense, condense_steps, start
+from mdckit.condense import condense, condense_steps
+from mdckit.initialisation import start
 from mdckit.networks import fresh_convnet
 from mdckit.parallel import Stopped
 from mdckit.rng import generator

@@ -8,10 +8,10 @@ from mdckit import augment, baselines, condense, condense_steps, estimate, load
 from mdckit.baselines import Recipe
 from mdckit.checkpoint import save_checkpoint
 from mdckit.clusters import kmeans, representatives
-from mdckit.condense import start
 from mdckit.config import CondenseConfig
 from mdckit.data import normalize
 from mdckit.formation import patch_counts, plan
+from mdckit.initialisation import start
 from mdckit.methods import METHODS
 from mdckit.networks import fresh_convnet
 from mdckit.rng import ShuffledBatches, generator

@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from mdckit import CondensedSet, augment, files
+from mdckit.arrays import from_arrays
 from mdckit.condensers import experts, mtt
 from mdckit.condensers.experts import ExpertConfig, load_experts, train_experts
 from mdckit.condensers.mtt import MTTConfig, condense_mtt, trajectory_distance, unroll
 from mdckit.config import CondenseConfig
-from mdckit.data import from_arrays, normalize, to_float
+from mdckit.data import normalize, to_float
 from mdckit.networks import fresh_network
 from mdckit.safety import DivergenceError
 from mdckit.sources import load

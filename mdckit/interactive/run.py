@@ -10,11 +10,12 @@ from .. import files
 from ..baselines import Recipe
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..checks import check_count
-from ..condense import Step, condense_steps, condensed_sets, start
+from ..condense import Step, condense_steps, condensed_sets
 from ..condensed import CondensedSet
 from ..config import CondenseConfig, TrainConfig
 from ..data import ImageData
 from ..evaluate import evaluate_many
+from ..initialisation import start
 from ..parallel import Stopped
 from ..progress import progress
 from ..watch import keeping

@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdckit import augment, baselines, formation
+from mdckit.arrays import from_arrays
 from mdckit.baselines import Recipe
 from mdckit.checkpoint import RunState
-from mdckit.condense import condense_steps, start
+from mdckit.condense import condense_steps
 from mdckit.config import CondenseConfig
-from mdckit.data import ImageData, from_arrays
+from mdckit.data import ImageData
+from mdckit.initialisation import start
 from mdckit.lockstep import Passes, match_sets
 from mdckit.networks import fresh_convnet
 from mdckit.parallel import Here, cores

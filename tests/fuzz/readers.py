@@ -22,9 +22,10 @@ from PIL import Image
 
 import mdckit
 from mdckit import baselines, checkpoint, export, files, results
-from mdckit.condense import condense_steps, condensed_sets, start
+from mdckit.arrays import from_arrays
+from mdckit.condense import condense_steps, condensed_sets
 from mdckit.condensers.experts import ExpertConfig, load_experts, train_experts
-from mdckit.data import from_arrays
+from mdckit.initialisation import start
 from mdckit.papers import side_by_side
 from mdckit.parameters import read_parameters
 from mdckit.pruning import comparison, scores
