@@ -120,11 +120,11 @@ def test_accuracy_over_time_marks_when_the_reference_is_reached():
 
 
 def test_choices_of_every_class_are_written_out():
-    fig = paper_plots.mls_choices({"zero": [[1, 1], [4, 3]], "one": [[1, 1], [4, 7]]})
+    fig = paper_plots.mls_choices({"zero": [[1, 1], [4, 3]], "mdc_gradient": [[1, 1], [4, 7]]})
     (ax,) = fig.axes
     assert [text.get_text() for text in ax.texts] == ["1", "3", "1", "7"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "4"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["zero", "one"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["zero", "MDC by gradient distance"]
     picture = np.asarray(Image.open(io.BytesIO(plots.png(fig))).convert("L"))
     assert all((edge == 255).all() for edge in (picture[-2:], picture[:, :2], picture[:, -2:]))  # nothing is cut off
 

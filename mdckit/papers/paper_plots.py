@@ -63,13 +63,13 @@ def accuracy_over_time(rows: pd.DataFrame, clock: str, *, reference: str | None 
 def mls_choices(traces: Mapping[str, Sequence[Sequence[int]]], title: str = "") -> Figure:
     """The most learnable subset that every class chooses for itself, by the loop of the choice (MDC Fig. 9).
 
-    `traces` maps the name of a row to its trace of [t, n], all with the same loops t: those of a class-wise set's
-    ``mls_trace`` by class, and any other to compare with.
+    `traces` maps the name of a row, perhaps a method, to its trace of [t, n], all with the same loops t: those of a
+    class-wise set's ``mls_trace`` by class, and any other to compare with.
     """
     import seaborn  # it takes a second, and nothing else needs it
 
-    sizes = pd.DataFrame({name: dict(trace) for name, trace in traces.items()}).T  # (rows, choices)
-    margin = 0.8 + 0.09 * max(map(len, traces))  # of the row labels, as in `plots.image_grid`
+    sizes = pd.DataFrame({style(name)["label"]: dict(trace) for name, trace in traces.items()}).T  # (rows, choices)
+    margin = 0.8 + 0.09 * max(map(len, sizes.index))  # of the row labels, as in `plots.image_grid`
     width = max(4.5, 0.5 * sizes.shape[1] + margin)
     fig = Picture(figsize=(width, 0.34 * len(sizes) + 0.9), layout="constrained")
     ax = fig.subplots()
