@@ -70,7 +70,7 @@ def mls_choices(traces: Mapping[str, Sequence[Sequence[int]]], title: str = "") 
 
     sizes = pd.DataFrame({style(name)["label"]: dict(trace) for name, trace in traces.items()}).T  # (rows, choices)
     margin = 0.8 + 0.09 * max(map(len, sizes.index))  # of the row labels, as in `plots.image_grid`
-    width = max(4.5, 0.5 * sizes.shape[1] + margin)
+    width = margin + max(3.7, 0.5 * sizes.shape[1])  # the label below needs 3.6 inches
     fig = Picture(figsize=(width, 0.34 * len(sizes) + 0.9), layout="constrained")
     ax = fig.subplots()
     seaborn.heatmap(sizes, vmin=0, cmap="Blues", annot=True, fmt="d", cbar=False, linewidths=1.5, ax=ax)
