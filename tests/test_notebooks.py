@@ -78,9 +78,10 @@ def offline(monkeypatch):
 def peak():
     """Bytes in use by the processes that this one starts from now on, at most so far; looked at ten times a second.
 
-    Files that they have mapped, such as PyTorch's libraries, count once, as they do for a container.
+    Files that they have mapped, such as PyTorch's libraries, count once, as they do for a container. CUDA's do not
+    count: Binder has a build of PyTorch without them.
     """
-    highest, done, others = [0], threading.Event(), set(psutil.Process().children())
+    highest, done, others = [0, 0], threading.Event(), set(psutil.Process().children())
 
     def look():
         while not done.wait(0.1):
@@ -89,13 +90,22 @@ def peak():
                 family = [*new, *(child for process in new for child in process.children(recursive=True))]
                 found = [process.memory_info() for process in family]
                 mapped = max((memory.shared for memory in found), default=0)
-                highest[0] = max(highest[0], mapped + sum(memory.rss - memory.shared for memory in found))
+                total = mapped + sum(memory.rss - memory.shared for memory in found)
+                if total > highest[0]:
+                    highest[:] = total, max(highest[1], total - cuda(family))
 
     thread = threading.Thread(target=look)
     thread.start()
-    yield lambda: highest[0]
+    yield lambda: highest[1]
     done.set()
     thread.join()
+
+
+def cuda(family):
+    """Bytes of CUDA's libraries among the processes' memory; what they map unchanged counts once."""
+    maps = [[m for m in process.memory_maps() if re.search("/nvidia/|cuda", m.path)] for process in family]
+    changed = sum(m.private_dirty for found in maps for m in found)
+    return changed + max((sum(m.rss - m.private_dirty for m in found) for found in maps), default=0)
 
 
 @contextlib.contextmanager
