@@ -18,7 +18,7 @@ from .lr_finder import RateSearch, find_lr
 from .machine import pick_device
 from .papers import paper
 from .pruning import scores
-from .pruning.dynamics import Dynamics, record_dynamics
+from .pruning.dynamics import Dynamics, record_dynamics, record_many
 from .pruning.scores import Score
 from .pruning.selection import at_random, by_score, ccs, resize, ssp
 from .safety import DivergenceError
@@ -71,6 +71,7 @@ __all__ = [
     "pick_device",
     "prefixes",
     "record_dynamics",
+    "record_many",
     "resize",
     "robustness",
     "rounding",

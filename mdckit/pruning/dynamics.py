@@ -1,19 +1,22 @@
 """Training dynamics: what a network says about every patch of a condensed set while it trains on it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from .. import files
+from .. import files, parallel
 from ..condensed import CondensedSet
 from ..config import TrainConfig
 from ..forms import COUNT, SIZE, TEXT, check_form
 from ..machine import pick_device, versions
 from ..networks import fresh_network
+from ..parallel import Pool
 from ..progress import progress
 from ..training import train_epochs
 
@@ -123,28 +126,73 @@ def record_dynamics(
 ) -> Dynamics:
     """Train one network on the decoded set for ``config.epochs`` epochs and log what it says about every patch.
 
-    The log of the epochs is allocated once, E P (2 K + 1) bytes. The same seed gives the same log. Raises ValueError,
-    before any work, where that is more than 4 GiB.
+    `record_many` with one seed: the same seed gives the same log. Raises ValueError as it does.
 
     >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
     >>> record_dynamics(s, TrainConfig(epochs=4, width=4, depth=1), show_progress=False).probabilities.shape
     torch.Size([4, 6, 2])
     """
+    return record_many(condensed, config, [seed], device=device, show_progress=show_progress)[0]
+
+
+def record_many(
+    condensed: CondensedSet,
+    config: TrainConfig,
+    seeds: Sequence[int],
+    *,
+    device: str | None = None,
+    show_progress: bool = True,
+) -> list[Dynamics]:
+    """The dynamics of one network for every seed.
+
+    On a CPU every core trains a network of its own; the logs do not depend on the number of cores. Each is allocated
+    once, E P (2 K + 1) bytes. Raises ValueError, before any work, where that is more than 4 GiB.
+
+    >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
+    >>> logs = record_many(s, TrainConfig(epochs=4, width=4, depth=1), seeds=[0, 1], show_progress=False)
+    >>> [log.info["seed"] for log in logs]
+    [0, 1]
+    """
     classes = len(condensed.classes)
-    shape = (config.epochs, condensed.patches, classes)
-    if shape[0] * shape[1] * (2 * classes + 1) > MOST_BYTES:
+    if config.epochs * condensed.patches * (2 * classes + 1) > MOST_BYTES:
         raise ValueError(
-            f"a log of {shape[0]} epochs x {shape[1]} patches x {classes} classes takes more than 4 GiB: "
+            f"a log of {config.epochs} epochs x {condensed.patches} patches x {classes} classes takes more than 4 GiB: "
             "ask for fewer epochs"
         )
     chosen = pick_device(device)
-    images, labels = condensed.tensors(chosen)
-    net = fresh_network(tuple(images.shape[1:]), classes, config, seed, "dynamics", device=chosen)
+    with parallel.cores(chosen) as pool:
+        told: SimpleQueue[Future | None] = SimpleQueue()
+        running = [pool.submit(_record, condensed, config, seed, chosen, pool, told) for seed in seeds]
+        for recording in running:
+            recording.add_done_callback(told.put)
+        epochs = _epochs(told, len(running))
+        list(progress(epochs, "recording dynamics", config.epochs * len(running), show=show_progress))
+    return [recording.result() for recording in running]
+
+
+def _epochs(told: SimpleQueue, running: int) -> Iterator[None]:
+    """One item an epoch, until all recordings have ended; raises what one of them has raised."""
+    while running:
+        ended = told.get()
+        if ended is None:
+            yield
+        else:
+            ended.result()
+            running -= 1
+
+
+def _record(
+    condensed: CondensedSet, config: TrainConfig, seed: int, device: torch.device, pool: Pool, told: SimpleQueue
+) -> Dynamics:
+    """One recording; tells of every epoch."""
+    images, labels = condensed.tensors(device)
+    shape = (config.epochs, len(images), len(condensed.classes))
+    net = fresh_network(tuple(images.shape[1:]), shape[2], config, seed, "dynamics", device=device)
     probabilities, correct = torch.empty(shape, dtype=torch.float16), torch.empty(shape[:2], dtype=torch.bool)
-    epochs = train_epochs(net, images, labels, config, seed, "dynamics")
-    for e, logits in enumerate(progress(epochs, "recording dynamics", config.epochs, show=show_progress)):
+    for e, logits in enumerate(train_epochs(net, images, labels, config, seed, "dynamics", pool.check)):
         probabilities[e] = logits.softmax(1)
         correct[e] = logits.argmax(1) == labels
+        told.put(None)
     features, final = trained_outputs(net, images)
     info = {"config": asdict(config), "seed": seed, "versions": versions()}
     return Dynamics(probabilities, correct, condensed.labels, final, features, condensed.digest, info)
