@@ -160,27 +160,33 @@ def test_the_same_seed_gives_the_same_log_and_another_seed_another(log):
         assert not torch.equal(getattr(other, name), getattr(log, name))
 
 
-@pytest.mark.parametrize("cores", [1, 3])
-def test_logs_recorded_beside_each_other_are_those_recorded_alone(monkeypatch, log, cores):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+@pytest.fixture(params=[1, 3])
+def cores(request):
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("cores")
+def test_logs_recorded_beside_each_other_are_those_recorded_alone(log):
     logs = record_many(make(), CONFIG, [3, 0], show_progress=False)
     assert [found.info["seed"] for found in logs] == [3, 0]
     assert equal(logs[0], record(seed=3))
     assert equal(logs[1], log)
 
 
+@pytest.mark.usefixtures("cores")
 def test_the_error_of_one_recording_ends_the_others(monkeypatch):
     passes = []
 
     def step(net, optimizer, images, *settings):
         passes.append(len(images))
-        if len(passes) == 6:
+        if len(passes) >= 6:
             raise RuntimeError("out of memory")
         return training_step(net, optimizer, images, *settings)
 
     training_step = training.train_step
     monkeypatch.setattr(training, "train_step", step)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with pytest.raises(RuntimeError, match="out of memory"):
         record_many(make(), CONFIG.replace(epochs=10_000), [0, 1, 2], show_progress=False)
     assert len(passes) < 5000  # of 120,000

@@ -126,7 +126,7 @@ def record_dynamics(
 ) -> Dynamics:
     """Train one network on the decoded set for ``config.epochs`` epochs and log what it says about every patch.
 
-    `record_many` with one seed: the same seed gives the same log. Raises ValueError as it does.
+    The same seed gives the same log. On a CPU it takes one core, as with `record_many`. Raises ValueError as it does.
 
     >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
     >>> record_dynamics(s, TrainConfig(epochs=4, width=4, depth=1), show_progress=False).probabilities.shape
@@ -143,10 +143,11 @@ def record_many(
     device: str | None = None,
     show_progress: bool = True,
 ) -> list[Dynamics]:
-    """The dynamics of one network for every seed.
+    """The dynamics of one network for every seed, in the order of the seeds.
 
-    On a CPU every core trains a network of its own; the logs do not depend on the number of cores. Each is allocated
-    once, E P (2 K + 1) bytes. Raises ValueError, before any work, where that is more than 4 GiB.
+    On a CPU every core trains a network of its own; the logs do not depend on the number of cores. All are held at
+    once, each of them E P (2 K + 1) bytes: raises ValueError, before any work, where one has more than 4 GiB. An error
+    in one recording ends the others.
 
     >>> s = CondensedSet(torch.rand(2, 3, 1, 8, 8), 1, (0.5,), (0.5,), ("a", "b"))
     >>> logs = record_many(s, TrainConfig(epochs=4, width=4, depth=1), seeds=[0, 1], show_progress=False)
@@ -160,9 +161,10 @@ def record_many(
             "ask for fewer epochs"
         )
     chosen = pick_device(device)
+    images, labels = condensed.tensors(chosen)
     with parallel.cores(chosen) as pool:
         told: SimpleQueue[Future | None] = SimpleQueue()
-        running = [pool.submit(_record, condensed, config, seed, chosen, pool, told) for seed in seeds]
+        running = [pool.submit(_record, condensed, images, labels, config, seed, pool, told) for seed in seeds]
         for recording in running:
             recording.add_done_callback(told.put)
         epochs = _epochs(told, len(running))
@@ -182,12 +184,17 @@ def _epochs(told: SimpleQueue, running: int) -> Iterator[None]:
 
 
 def _record(
-    condensed: CondensedSet, config: TrainConfig, seed: int, device: torch.device, pool: Pool, told: SimpleQueue
+    condensed: CondensedSet,
+    images: Tensor,
+    labels: Tensor,
+    config: TrainConfig,
+    seed: int,
+    pool: Pool,
+    told: SimpleQueue,
 ) -> Dynamics:
-    """One recording; tells of every epoch."""
-    images, labels = condensed.tensors(device)
+    """One recording, on the set's normalised images (P, C, H, W); tells of every epoch."""
     shape = (config.epochs, len(images), len(condensed.classes))
-    net = fresh_network(tuple(images.shape[1:]), shape[2], config, seed, "dynamics", device=device)
+    net = fresh_network(tuple(images.shape[1:]), shape[2], config, seed, "dynamics", device=images.device)
     probabilities, correct = torch.empty(shape, dtype=torch.float16), torch.empty(shape[:2], dtype=torch.bool)
     for e, logits in enumerate(train_epochs(net, images, labels, config, seed, "dynamics", pool.check)):
         probabilities[e] = logits.softmax(1)
