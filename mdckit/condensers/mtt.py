@@ -37,7 +37,7 @@ class MTTConfig:
     """How images are condensed along trajectories; the defaults are those in use for CIFAR-10 at 10 images per class.
 
     Pixels are trained in [0, 1] and normalised on the way into the network, where MTT trains normalised ones: a
-    published `lr` of r is r std^2 here (100 on CIFAR-10 is about 6, on MNIST 9.5), other rates are the same. Every step
+    published `lr` of r is r std^2 here (100 on CIFAR-10 is about 4, on MNIST 9.5), other rates are the same. Every step
     of the student gets one operation (DSA), with a draw of its own for each image. Raises ValueError for a
     value that cannot be run.
 
@@ -53,7 +53,7 @@ class MTTConfig:
     expert_epochs: int = 2  # M, epochs of the expert that these steps are to match
     max_start: int = 20  # the student starts after s < max_start epochs of the expert
     batch_syn: int | None = None  # condensed images per step of the student; None: all
-    lr: float = 6.0  # of the pixels
+    lr: float = 4.0  # of the pixels
     momentum: float = 0.5  # of pixels and step size
     step_size: float = 0.001  # of the student, at first
     step_lr: float = 1e-5  # of the step size
