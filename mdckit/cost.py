@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice, pairwise
 
@@ -12,10 +12,13 @@ from .baselines import Recipe
 from .condense import condense_steps
 from .config import CondenseConfig
 from .data import ImageData
+from .evaluate import subset_accuracies
+from .initialisation import start
 from .lockstep import Passes
 from .machine import free_memory, pick_device
 from .memory import gigabytes, memory_needed, require_memory
 from .networks import fresh_network
+from .parallel import cores
 from .streams import RealImages
 from .training import train_step
 
@@ -71,12 +74,13 @@ def estimate(
     needed, free = memory_needed(data, recipes, config, chosen), free_memory(chosen)
     once = {"outer": 1, "inner": 4} if config.inner > 1 else {"outer": 4, "inner": 1}
     stamps = []
-    for _ in condense_steps(data, recipes, config.replace(**once, pretrain=0), device=device):
+    quick_to_choose = [replace(recipe, metric="feature") for recipe in recipes]
+    for _ in condense_steps(data, quick_to_choose, config.replace(**once, pretrain=0), device=device):
         stamps.append(_now(chosen))
-    *whole, last = [after - before for before, after in pairwise(stamps)]  # the last one ends a loop
+    *whole, _ = [after - before for before, after in pairwise(stamps)]  # the last one lacks an update of the network
     iteration = min(whole)
     choices = len({1, *range(config.period, config.outer + 1, config.period)})
-    choosing = choices * max(0.0, last - iteration) if any(r.metric == "accuracy" for r in recipes) else 0.0
+    choosing = choices * _choosing(data, recipes, config, chosen)
     pretraining = config.outer * _pretraining(data, config, chosen) if config.pretrain else 0.0
     return Estimate(config.outer * config.inner, iteration, pretraining, choosing, needed, free, str(chosen))
 
@@ -85,6 +89,19 @@ def _now(device: torch.device) -> float:
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
     return time.perf_counter()
+
+
+def _choosing(data: ImageData, recipes: Sequence[Recipe], config: CondenseConfig, device: torch.device) -> float:
+    """Seconds of one choice of the MLS by the recipes that go by accuracy."""
+    by_accuracy = [recipe for recipe in recipes if recipe.metric == "accuracy"]
+    if not by_accuracy:
+        return 0.0
+    real, state = RealImages(data, config, device), start(data, by_accuracy, config)
+    begin = _now(device)
+    with cores(device) as pool:
+        for s in state.sets.values():
+            subset_accuracies(real, s.images.to(device), pool)
+    return _now(device) - begin
 
 
 def _pretraining(data: ImageData, config: CondenseConfig, device: torch.device) -> float:
