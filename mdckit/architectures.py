@@ -29,6 +29,10 @@ class Network(nn.Module):
         """Features (P, ...)."""
         return self.body(images)
 
+    def vectors(self, features: Tensor) -> Tensor:
+        """Features as one vector an image, (P, D): of maps their means, which is what the head reads."""
+        return features.mean((2, 3)) if features.dim() == 4 else features
+
     def classify(self, features: Tensor) -> Tensor:
         """Logits (P, K) of features."""
         return self.head(features)

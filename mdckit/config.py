@@ -7,7 +7,14 @@ from typing import Literal, Self
 
 from .checks import NETWORKS, NORMS, check_choice, check_condenser, check_count, check_number, check_operations
 from .methods import METHODS, Method
-from .presets import CONDENSE_PRESETS, DIGITS, METHOD_PRESETS, TRAIN_PRESETS
+from .presets import (
+    CONDENSE_PRESETS,
+    DIGITS,
+    EPOCHS_ON_SET,
+    METHOD_PRESETS,
+    TRAIN_METHOD_PRESETS,
+    TRAIN_PRESETS,
+)
 
 Precision = Literal["float32", "bfloat16"]
 Distance = Literal["l2", "l1", "cosine", "features"]
@@ -44,7 +51,7 @@ class CondenseConfig:
     width: int = 128
     depth: int = 3  # of the ConvNet
     norm: Literal["instance", "batch", "none"] = "instance"
-    net_images: int = 2000  # images per network update, of a set that trains its own network rounded to epochs
+    net_images: int = 2000  # images per network update; of every class, in whole epochs, where a set trains its network
     net_batch: int = 64
     net_lr: float = 0.01
     net_momentum: float = 0.9
@@ -109,7 +116,7 @@ class CondenseConfig:
         """The settings for `dataset` at `scale` "paper" or "quick", with `changes` on top.
 
         A `method` among the changes brings its own. DC and DSA take as many inner iterations as there are images per
-        class, as published for 1, 10, 20, 30, 40 and 50.
+        class, and the published epochs between two of them for 1, 10, 20, 30, 40 and 50.
 
         >>> CondenseConfig.preset("svhn").net_images
         500
@@ -118,7 +125,9 @@ class CondenseConfig:
         """
         preset = _lookup(CONDENSE_PRESETS, dataset, scale) | METHOD_PRESETS[scale].get(changes.get("method"), {})
         if changes.get("method") in ("dc", "dsa"):
-            preset["inner"] = changes.get("ipc", cls.ipc)
+            preset["inner"] = ipc = changes.get("ipc", cls.ipc)
+            if scale == "paper" and ipc in EPOCHS_ON_SET:
+                preset["net_images"] = ipc * EPOCHS_ON_SET[ipc]
         if dataset in DIGITS:
             preset |= {key: preset[key].replace("|flip", "") for key in ("augment", "net_augment") if key in preset}
         if dataset in ("mnist", "mnist5k") and changes.get("factor", preset.get("factor", cls.factor)) != 1:
@@ -172,13 +181,22 @@ class TrainConfig:
         return _replace(self, changes)
 
     @classmethod
-    def preset(cls, dataset: str, scale: str = "paper", **changes) -> Self:
+    def preset(cls, dataset: str, scale: str = "paper", *, method: str | None = None, **changes) -> Self:
         """The settings for `dataset` at `scale` "paper" or "quick", with `changes` on top.
+
+        Sets made by "dc", "dsa" and "dm" are trained on with augmentations of their own and without CutMix, as
+        published; those of any other condensation `method` as the paper's.
 
         >>> TrainConfig.preset("svhn").augment
         'color_crop_scale_rotate'
+        >>> TrainConfig.preset("cifar10", method="dc").augment
+        'flip_crop'
         """
-        return _replace(cls(), _lookup(TRAIN_PRESETS, dataset, scale) | changes)
+        check_choice("method", method, (None, *METHODS, "mtt", "kip"))
+        preset = _lookup(TRAIN_PRESETS, dataset, scale) | TRAIN_METHOD_PRESETS.get(method, {})
+        if dataset in DIGITS:
+            preset["augment"] = preset["augment"].replace("flip_", "")
+        return _replace(cls(), preset | changes)
 
 
 def _lookup(presets: dict, dataset: str, scale: str) -> dict:

@@ -42,9 +42,13 @@ class ConvNet(nn.Module):
         """The feature map after the last pooling, (P, width, h, w)."""
         return self.body(images)
 
+    def vectors(self, features: Tensor) -> Tensor:
+        """Feature maps as one vector an image, (P, D)."""
+        return features.flatten(1)
+
     def classify(self, features: Tensor) -> Tensor:
         """Logits (P, K) of feature maps."""
-        return self.head(features.flatten(1))
+        return self.head(self.vectors(features))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classify(self.embed(images))

@@ -51,7 +51,7 @@ _ON_SET = {  # learning rates of normalised pixels
     "outer": 1000,
     "lr": 0.1,
     "batch_real": 256,
-    "net_images": 5000,
+    "net_images": 500,
     "net_batch": 256,
     "net_momentum": 0.0,
     "net_weight_decay": 0.0,
@@ -65,7 +65,7 @@ _METHODS = {
     "dm": {"factor": 1, "distance": "features", "outer": 20_000, "inner": 1, "lr": 1.0, "batch_real": 256}
     | {"augment": _ANY, "period": 1000, "pretrain": 0},
 }
-_QUICK_ON_SET = {"outer": 60, "period": 5, "batch_real": 64, "net_images": 1000}
+_QUICK_ON_SET = {"outer": 60, "period": 5, "batch_real": 64, "net_images": 100}
 METHOD_PRESETS = {  # on top of those of the dataset; quick learning rates chosen on held-out images of mnist5k
     "paper": _METHODS,
     "quick": {
@@ -75,9 +75,15 @@ METHOD_PRESETS = {  # on top of those of the dataset; quick learning rates chose
         "dm": _METHODS["dm"] | {"outer": 1000, "period": 50, "batch_real": 64, "lr": 10.0},
     },
 }
+EPOCHS_ON_SET = {1: 1, 10: 50, 20: 25, 30: 20, 40: 15, 50: 10}  # DC and DSA: of a network on a set of so many a class
 DIGITS = ("svhn", "mnist", "mnist5k", "digits")  # data sets in which a flipped image is none of the class
 _NO_FLIP = {"augment": "color_crop_scale_rotate"}
 _NO_CUTMIX = {"cutmix": 0.0}  # MNIST at the paper's factor 2
+TRAIN_METHOD_PRESETS = {  # on top of those of the dataset: the sets of these methods are tested as they were made
+    "dc": {"augment": "flip_crop", "cutmix": 0.0},
+    "dsa": {"augment": "flip_color_crop_scale_rotate_cutout", "cutmix": 0.0},
+}
+TRAIN_METHOD_PRESETS["dm"] = TRAIN_METHOD_PRESETS["dsa"]
 _SHORT = {"epochs": 100, "width": 32}
 TRAIN_PRESETS = {
     "paper": {

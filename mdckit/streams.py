@@ -54,8 +54,7 @@ class RealImages:
         members = self.data.class_indices[c]
         images = to_float(self._stored(members))
         with torch.no_grad():
-            maps = torch.cat([net.embed(part) for part in images.split(EMBEDDED)])
-        features = maps.flatten(1) if self.config.network == "convnet" else maps.mean((2, 3))
+            features = torch.cat([net.vectors(net.embed(part)) for part in images.split(EMBEDDED)])
         random = generator(self.config.seed, "represent", c, *keys)
         return members[representatives(features, count, random).cpu()]
 
@@ -67,10 +66,13 @@ class RealImages:
             yield self._batch(self.mixed[b], "train", b)
 
     def set_batches(self, stored: Tensor, t: int, e: int) -> Iterator[Batch]:
-        """The batches of one network update on a set's own images (K, n, C, H, W): whole epochs."""
+        """The batches of one network update on a set's own images (K, n, C, H, W): whole epochs.
+
+        As many as hold ``net_images`` images of every class.
+        """
         images, labels = self.patches_of(stored)
         stream = ShuffledBatches(len(images), self.config.net_batch, self.config.seed, "set", t, e)
-        epochs = max(1, round(self.config.net_images / len(images)))
+        epochs = max(1, round(self.config.net_images * len(stored) / len(images)))
         for b in range(epochs * stream.per_epoch):
             index = stream[b].to(self.device)
             yield images[index], labels[index], generator(self.config.seed, "augment set", t, e, b)

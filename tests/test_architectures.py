@@ -49,6 +49,16 @@ def test_every_network_has_a_name_and_every_name_a_network():
     assert {"convnet", "resnet10_ap", *OTHERS} == set(NETWORKS)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_head_is_linear_in_the_vectors_of_an_image(name):
+    net, images = fresh(name, (3, 32, 32)).eval(), torch.rand(5, 3, 32, 32)
+    with torch.no_grad():
+        vectors, logits = net.vectors(net.embed(images)), net(images)
+    linear = next(module for module in reversed(list(net.head.modules())) if isinstance(module, nn.Linear))
+    assert vectors.shape == (5, linear.in_features)
+    torch.testing.assert_close(linear(vectors), logits)
+
+
 @EVERY
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 96, 96)], ids=str)
 def test_logits_of_all_shapes(name, shape):

@@ -92,6 +92,32 @@ def test_augmentation_of_the_evaluation_as_published(name, flip, cutmix):
     assert config.cutmix == cutmix
 
 
+DSA = "flip_color_crop_scale_rotate_cutout"
+
+
+@pytest.mark.parametrize(
+    ("method", "augment", "cutmix"),
+    [
+        (None, "flip_color_crop_scale_rotate", 0.5),
+        ("dream", "flip_color_crop_scale_rotate", 0.5),
+        ("mtt", "flip_color_crop_scale_rotate", 0.5),
+        ("dc", "flip_crop", 0.0),
+        ("dsa", DSA, 0.0),
+        ("dm", DSA, 0.0),
+    ],
+)
+def test_sets_of_every_method_are_tested_as_published(method, augment, cutmix):
+    config = TrainConfig.preset("cifar10", method=method)
+    assert (config.augment, config.cutmix) == (augment, cutmix)
+    digits = TrainConfig.preset("svhn", "quick", method=method)
+    assert (digits.augment, digits.cutmix, digits.epochs) == (augment.removeprefix("flip_"), cutmix, 100)
+
+
+def test_an_evaluation_after_an_unknown_method():
+    with pytest.raises(ValueError, match="unknown method 'das': choose one of None, idc, dream, dc, dsa, dm, mtt, kip"):
+        TrainConfig.preset("cifar10", method="das")
+
+
 def test_defaults_are_those_of_cifar10():
     assert CondenseConfig() == CondenseConfig.preset("cifar10")
     assert TrainConfig() == TrainConfig.preset("cifar10")

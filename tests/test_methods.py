@@ -4,7 +4,7 @@ import pytest
 import reference
 import torch
 
-from mdckit import augment, baselines, condense, condense_steps, estimate, load
+from mdckit import augment, baselines, condense, condense_steps, estimate, from_arrays, load
 from mdckit.baselines import Recipe
 from mdckit.checkpoint import save_checkpoint
 from mdckit.clusters import kmeans, representatives
@@ -73,7 +73,7 @@ def learn_from_the_set(net, optimizer, stored, moments, config, t, e):
     images = torch.cat([(reference.decode(of_class, config.factor) - mean) / std for of_class in stored])
     labels = torch.arange(len(stored)).repeat_interleave(len(images) // len(stored))
     stream = ShuffledBatches(len(images), config.net_batch, config.seed, "set", t, e)
-    count = max(1, round(config.net_images / len(images))) * stream.per_epoch
+    count = max(1, round(config.net_images / (len(images) / len(stored)))) * stream.per_epoch
     names = [("augment set", t, e, b) for b in range(count)]
     batches = [(images[stream[b]], labels[stream[b]], generator(config.seed, *names[b])) for b in range(count)]
 
@@ -86,7 +86,7 @@ def learn_from_the_set(net, optimizer, stored, moments, config, t, e):
 @pytest.mark.parametrize("method", ["dc", "dsa", "dm"])
 @pytest.mark.parametrize("factor", [1, 2])
 def test_follows_the_literal_loop(rgb, tiny, float64, method, factor):
-    config = settings(tiny, method, factor=factor, net_images=20, outer=3)
+    config = settings(tiny, method, factor=factor, net_images=8, outer=3)
     wanted, losses = literal(rgb, config)
     state = start(rgb, [baselines.baseline_c()], config)
     first = state.sets["baseline_c"].images.clone()
@@ -202,7 +202,8 @@ def test_the_subset_whose_accuracy_changed_most_is_chosen(tiny):
         changes = [round(abs(round(a, 2) - round(b, 2)), 6) for a, b in zip(before[1:], now[1:], strict=True)]
         assert (t, n) == (now[0], changes.index(max(changes)) + 1)
     assert torch.equal(run(digits, [recipe], config)["by_accuracy"].images, found.images)
-    assert estimate(digits, [recipe], config, device="cpu").choosing > 0
+    for inner in (1, config.inner):  # a choice after every loop, or after every iteration
+        assert estimate(digits, [recipe], config.replace(inner=inner), device="cpu").choosing > 0
     assert estimate(digits, [baselines.mdc()], config, device="cpu").choosing == 0
 
 
@@ -228,6 +229,18 @@ def test_what_does_not_go_together_is_refused(changes, message):
 def test_dream_needs_as_many_images_of_a_class_as_it_chooses(grey, tiny):
     with pytest.raises(ValueError, match=r"21 training images per class needed, class '0' of grey has 20"):
         start(grey, [baselines.baseline_c()], settings(tiny, "dream", batch_real=21))
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+@pytest.mark.parametrize(("ipc", "epochs"), [(10, 50), (20, 25), (30, 20), (40, 15), (50, 10)])
+def test_dc_trains_its_network_for_the_published_epochs(classes, ipc, epochs):
+    config = CondenseConfig.preset("cifar100", method="dc", ipc=ipc, net_batch=10_000)  # a batch an epoch
+    labels = torch.arange(classes).repeat_interleave(2)
+    images = torch.zeros(len(labels), 3, 8, 8, dtype=torch.uint8)
+    moments = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    data = from_arrays(images, labels, images[:1], labels[:1], **moments, warn_shared=False)
+    real = RealImages(data, config.replace(batch_real=1), torch.device("cpu"))
+    assert sum(1 for _ in real.set_batches(torch.zeros(classes, ipc, 3, 8, 8), t=1, e=1)) == epochs
 
 
 def test_accuracy_is_not_told_class_by_class():

@@ -39,8 +39,11 @@ def printed_scale(dataset: str, paper: str = "mdc") -> str:
 def differences(found: Mapping) -> str:
     """The settings of a record, other than its scale, that are not the paper's: "lr 0.2 (0.005)" and so on."""
     dataset, condense = found["dataset"], matching(found)
-    expected = CondenseConfig.preset(dataset, ipc=1, method=condense.get("method", "idc"))
-    pairs = {"condense": (condense, expected), "train": (found["config"]["train"], TrainConfig.preset(dataset))}
+    method = condense.get("method", "idc")
+    ipc = found["ipc"] if method in ("dc", "dsa") else 1  # theirs depend on it, others' need a larger batch for many
+    expected = CondenseConfig.preset(dataset, ipc=ipc, method=method)
+    tested = TrainConfig.preset(dataset, method=method)
+    pairs = {"condense": (condense, expected), "train": (found["config"]["train"], tested)}
     said = []
     for part, (measured, expected) in pairs.items():
         printed = asdict(expected)

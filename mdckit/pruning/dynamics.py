@@ -41,7 +41,7 @@ class Dynamics:
     correct: Tensor  # (E, P) bool
     labels: Tensor  # (P,)
     final: Tensor  # (P, K) float32, softmax outputs after the last epoch
-    features: Tensor  # (P, D) float32, the flattened last feature maps after the last epoch
+    features: Tensor  # (P, D) float32, of the last feature maps after the last epoch; ResNets' maps are averaged
     digest: str  # of the set
     info: Mapping = field(default_factory=dict, repr=False)
 
@@ -209,7 +209,8 @@ def _record(
 def trained_outputs(net: torch.nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Features (P, D) and softmax outputs (P, K) of normalised images as they are, on the CPU."""
     net.eval()
-    features = torch.cat([net.embed(batch).cpu() for batch in images.split(256)])
-    logits = net.classify(features.to(images.device)).cpu()
+    seen = [net.embed(batch) for batch in images.split(256)]
+    features = torch.cat([net.vectors(maps).cpu() for maps in seen])
+    logits = torch.cat([net.classify(maps).cpu() for maps in seen])
     net.train()
-    return features.flatten(1), logits.softmax(1)
+    return features, logits.softmax(1)
