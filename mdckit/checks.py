@@ -1,7 +1,8 @@
 """What settings may be: each check raises a ValueError that says what was asked and what there is."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 
 OPERATIONS = ("zoom", "flip", "color", "crop", "scale", "rotate", "jitter", "lighting", "cutout")
 NORMS = ("instance", "batch", "none")
@@ -51,6 +52,14 @@ def check_colours(strategy: str, channels: int, images: str) -> None:
         raise ValueError(
             f"augment {strategy!r} asked, but the images of {images} have no colours for jitter and lighting"
         )
+
+
+def with_changes(config, changes: Mapping):
+    """A frozen dataclass of settings with some of them changed; raises ValueError naming a setting it has not."""
+    names = [field.name for field in fields(config)]
+    for name in changes:
+        check_choice(f"{type(config).__name__} setting", name, names)
+    return replace(config, **changes)
 
 
 def check_choice(name: str, value: object, choices: Iterable) -> None:

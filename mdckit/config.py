@@ -1,11 +1,19 @@
 """Settings as frozen values, checked when they are made."""
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from .checks import NETWORKS, NORMS, check_choice, check_condenser, check_count, check_number, check_operations
+from .checks import (
+    NETWORKS,
+    NORMS,
+    check_choice,
+    check_condenser,
+    check_count,
+    check_number,
+    check_operations,
+    with_changes,
+)
 from .methods import METHODS, Method
 from .presets import (
     CONDENSE_PRESETS,
@@ -109,7 +117,7 @@ class CondenseConfig:
 
     def replace(self, **changes) -> Self:
         """A copy with some settings changed; an unknown name is an error."""
-        return _replace(self, changes)
+        return with_changes(self, changes)
 
     @classmethod
     def preset(cls, dataset: str, scale: str = "paper", **changes) -> Self:
@@ -132,7 +140,7 @@ class CondenseConfig:
             preset |= {key: preset[key].replace("|flip", "") for key in ("augment", "net_augment") if key in preset}
         if dataset in ("mnist", "mnist5k") and changes.get("factor", preset.get("factor", cls.factor)) != 1:
             preset = preset | {"augment": "color_crop", "net_cutmix": 0.0}
-        return _replace(cls(), preset | changes)
+        return with_changes(cls(), preset | changes)
 
 
 @dataclass(frozen=True)
@@ -178,7 +186,7 @@ class TrainConfig:
 
     def replace(self, **changes) -> Self:
         """A copy with some settings changed; an unknown name is an error."""
-        return _replace(self, changes)
+        return with_changes(self, changes)
 
     @classmethod
     def preset(cls, dataset: str, scale: str = "paper", *, method: str | None = None, **changes) -> Self:
@@ -196,7 +204,7 @@ class TrainConfig:
         preset = _lookup(TRAIN_PRESETS, dataset, scale) | TRAIN_METHOD_PRESETS.get(method, {})
         if dataset in DIGITS:
             preset["augment"] = preset["augment"].replace("flip_", "")
-        return _replace(cls(), preset | changes)
+        return with_changes(cls(), preset | changes)
 
 
 def _lookup(presets: dict, dataset: str, scale: str) -> dict:
@@ -205,13 +213,6 @@ def _lookup(presets: dict, dataset: str, scale: str) -> dict:
         names = ", ".join(presets[scale])
         raise ValueError(f"unknown {scale} preset {dataset!r}: choose that of a similar data set among {names}")
     return presets[scale][dataset]
-
-
-def _replace(config, changes: dict):
-    names = [field.name for field in dataclasses.fields(config)]
-    for name in changes:
-        check_choice(f"{type(config).__name__} setting", name, names)
-    return dataclasses.replace(config, **changes)
 
 
 def stem_pooling(size: int) -> int:

@@ -22,7 +22,18 @@ from jupyter_core.utils import run_sync
 from PIL import Image
 from records import RESIZED, RUN
 
-from mdckit import CondenseConfig, CondensedSet, TrainConfig, baselines, files, notebooks, shipped
+from mdckit import (
+    CondenseConfig,
+    CondensedSet,
+    ExpertConfig,
+    KIPConfig,
+    MTTConfig,
+    TrainConfig,
+    baselines,
+    files,
+    notebooks,
+    shipped,
+)
 from mdckit.papers import printed
 from mdckit.pruning import comparison
 
@@ -52,6 +63,7 @@ QUICK = {
     "16_live": {"dataset": "digits", "ipc": 3, "condense": TINY["condense"], "test": {"epochs": 4, "evaluations": 1}}
     | {"results": "out"},
     "17_explorer": {"size": 2, "epochs": 6, "lbpe": {"epochs": 6, "top": 2}},
+    "20_condensers": {"settings": {"ipc": 2, "steps": 4, "kernel": "features", "targets": 8, "width": 8, "depth": 2}},
     "20_run": TINY
     | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise", "mdc_gradient"], "ipc": 2},
     "21_compare": {},
@@ -61,7 +73,13 @@ QUICK = {
     "24_sweep": {"grid": {"condense.outer": [1, 2]}, "seeds": [0], "results": "out"}
     | {"shared": TINY | {"condense": {"inner": 1}, "dataset": "digits", "ipc": 2, "sizes": [1]}},
 }
-UNITS = ("00_tour", "20_run", "21_resize", "22_retest")  # of batch runs: they leave a folder of results
+UNITS = (
+    "00_tour",
+    "20_condensers",
+    "20_run",
+    "21_resize",
+    "22_retest",
+)  # of batch runs: they leave a folder of results
 
 
 MEMORY = 1.5e9  # bytes: what Binder leaves to a kernel
@@ -136,6 +154,8 @@ def test_runs_headless_and_draws(path, tmp_path, monkeypatch, peak):
     assert all(len(np.unique(picture)) > 10 for picture in drawn)
     if path.stem == "21_resize":
         check_resized(Path("out"), parameters)
+    elif path.stem == "20_condensers":
+        assert CondensedSet.load("out/sets/kip.safetensors").ipc == 2
     elif path.stem == "22_retest":
         assert list(json.loads(Path("out/result.json").read_text())["accuracy"]) == ["baseline_c", "mdc"]
     elif path.stem in ("00_tour", "20_run"):
@@ -199,6 +219,28 @@ def test_the_sets_of_a_run_are_tested_again_without_condensing(tmp_path, monkeyp
     assert other["mls_trace"] == first["mls_trace"]
 
 
+EXPERTS = {"count": 2, "epochs": 2, "width": 8, "depth": 2, "batch": 256}
+TRAJECTORIES = {"ipc": 2, "iterations": 2, "syn_steps": 2, "expert_epochs": 1, "max_start": 1}
+SMALLER = {"outer": 1, "inner": 2, "batch_real": 4, "width": 8}
+CONDENSERS = {
+    "mtt": {"dataset": "digits", "settings": TRAJECTORIES, "experts": EXPERTS},
+    "slimmable": {"dataset": "mnist5k", "whole": "baseline_c", "sizes": [1, 2], "settings": SMALLER},
+}
+
+
+@pytest.mark.parametrize("condenser", CONDENSERS)
+def test_the_sets_of_other_condensers_are_tested_at_every_size(condenser, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = CONDENSERS[condenser] | {"condenser": condenser, "results": "made"}
+    again = {"dataset": made["dataset"], "sets": "made/sets", "methods": [condenser], "sizes": [1, 2]}
+    with one_kernel():
+        notebooks.run(FOLDER / "20_condensers.ipynb", "made.ipynb", made)
+        notebooks.run(FOLDER / "22_retest.ipynb", "again.ipynb", again | SHORT | {"results": "again"})
+    found = json.loads(Path("again/result.json").read_text())
+    assert found["condenser"] == {"mtt": "mtt", "slimmable": "idc"}[condenser]
+    assert {n: len(accuracies) for n, accuracies in found["accuracy"][condenser].items()} == {"1": 1, "2": 1}
+
+
 def test_the_map_leads_to_every_notebook_and_only_there():
     text = (FOLDER / "README.md").read_text()
     linked = re.findall(r"\[`(\w+)`\]\((\S+?)\)", text)
@@ -234,6 +276,13 @@ class TestBadParameters:
     @pytest.mark.parametrize(
         ("name", "bad", "message"),
         [
+            ("20_condensers", {"condenser": "dm"}, "unknown condenser 'dm': choose one of mtt, kip, slimmable"),
+            ("20_condensers", {"settings": {"step": 9}}, "unknown KIPConfig setting 'step': choose one of ipc, steps"),
+            (
+                "20_condensers",
+                {"dataset": "mnist5k", "condenser": "slimmable", "whole": "mdc", "sizes": [10], "settings": {}},
+                r"sizes \[10\] asked of a set with 10 images per class: give smaller ones",
+            ),
             ("20_run", {"train": {"width": 0}}, "width must be an integer >= 1, got 0"),
             ("20_run", {"recipes": ["mcd"]}, "unknown recipe 'mcd'"),
             ("20_run", {"condense": {"outr": 9}}, "unknown CondenseConfig setting 'outr': choose one of ipc, "),
@@ -273,7 +322,8 @@ def test_unknown_parameter_is_an_error(tmp_path):
 
 PARAMETERS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((FOLDER / "params").glob("*.yaml"))}
 RETESTS = {stem: parameters for stem, parameters in PARAMETERS.items() if "_retest" in stem}
-RUNS = {stem: parameters for stem, parameters in PARAMETERS.items() if not re.search("_resize|_retest", stem)}
+MADE = {stem: parameters for stem, parameters in PARAMETERS.items() if "_condense" in stem}
+RUNS = {s: parameters for s, parameters in PARAMETERS.items() if not re.search("_resize|_retest|_condense", s)}
 RESIZES = {stem: parameters for stem, parameters in PARAMETERS.items() if "_resize" in stem}
 DATASETS = {label: name for name, label in printed.DATASETS.items()}
 RUN_TABLES = [("mdc", n) for n in (1, 2, 3, 4, 5, 6, 8, 9, 12)]
@@ -292,13 +342,13 @@ def test_parameter_files_of_resizing_are_valid(stem):
 
 
 def source_of(parameters):
-    """The set a file starts from: shipped, one that a file of `20_run` makes, or one's own, of ten images per class."""
-    _, *made = Path(parameters["source"]).parts
-    if not made:
+    """The set a file starts from: shipped, or one that a file of `20_run` or `20_condensers` makes."""
+    if len(Path(parameters["source"]).parts) == 1:
         return shipped(parameters["dataset"], parameters["source"])
-    if len(made) == 2:
-        return made_by(made[1].removesuffix(".safetensors"), 10)
-    run, _, name = made
+    _, run, _, name = Path(parameters["source"]).parts
+    if run in MADE:
+        assert (MADE[run]["dataset"], MADE[run]["condenser"]) == (parameters["dataset"], Path(name).stem)
+        return made_by(MADE[run]["condenser"], MADE[run]["settings"]["ipc"])
     assert RUNS[run]["dataset"] == parameters["dataset"]
     assert Path(name).stem in RUNS[run]["recipes"]
     return made_by(method_of(RUNS[run]), RUNS[run]["ipc"])
@@ -329,15 +379,31 @@ def test_parameter_files_of_tests_of_sets_are_valid(stem):
 
 
 def sets_of(parameters):
-    """Images per class and rows of the sets that a file tests: shipped, of a file of `20_run`, or one's own."""
+    """Images per class and rows of the sets that a file tests: shipped, or of `20_run` or `20_condensers`."""
     if "sets" not in parameters:
         return 10, {name for name in parameters["methods"] if shipped(parameters["dataset"], name)}
     folder, methods = Path(parameters["sets"]).parts[1], parameters["methods"]
+    assert PARAMETERS[folder]["dataset"] == parameters["dataset"]
     if folder in RUNS:
-        assert RUNS[folder]["dataset"] == parameters["dataset"]
         assert set(methods) <= set(RUNS[folder]["recipes"])
         return RUNS[folder]["ipc"], named(method_of(RUNS[folder]), methods)
+    assert methods == [MADE[folder]["condenser"]]
     return max(parameters["sizes"]), {{"mtt": "mtt baseline_c", "slimmable": "dc slimmable"}[m] for m in methods}
+
+
+@pytest.mark.parametrize("stem", MADE)
+def test_parameter_files_of_other_condensers_are_valid(stem):
+    parameters = MADE[stem]
+    assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / "20_condensers.ipynb")))
+    if parameters["condenser"] == "slimmable":
+        run = RUNS[Path(parameters["whole"]).parts[1]]
+        assert (run["dataset"], run["scale"]) == (parameters["dataset"], parameters["scale"])
+        assert max(parameters["sizes"]) < run["ipc"]
+        config = CondenseConfig.preset(parameters["dataset"], parameters["scale"], **parameters["settings"])
+        assert config.batch_real <= run["ipc"]
+    else:
+        {"mtt": MTTConfig, "kip": KIPConfig}[parameters["condenser"]]().replace(**parameters["settings"])
+        ExpertConfig().replace(**parameters.get("experts", {}))
 
 
 @pytest.mark.parametrize("stem", RUNS)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .. import files
 from ..checkpoint import difference
-from ..checks import check_condenser, check_count, check_number, check_operations
+from ..checks import check_condenser, check_count, check_number, check_operations, with_changes
 from ..data import ImageData, normalize, to_float
 from ..forms import COUNT, NUMBER, POSITIVE, SIZE, TEXT, check_form
 from ..machine import pick_device, versions
@@ -68,6 +68,10 @@ class ExpertConfig:
         check_number("lr", self.lr)
         check_operations("augment", self.augment)
         check_condenser(self.network, self.norm)
+
+    def replace(self, **changes) -> Self:
+        """A copy with some settings changed; an unknown name is an error."""
+        return with_changes(self, changes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,14 +8,14 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import formation
-from ..checks import check_choice, check_condenser, check_count, check_number
+from ..checks import check_choice, check_condenser, check_count, check_number, with_changes
 from ..condensed import CondensedSet
 from ..data import ImageData, normalize, to_float
 from ..lockstep import map_numbers
@@ -74,6 +74,10 @@ class KIPConfig:
         check_choice("kernel", self.kernel, ("ntk", "features"))
         check_choice("learn_labels", self.learn_labels, (False, True))
         check_condenser(self.network, self.norm)
+
+    def replace(self, **changes) -> Self:
+        """A copy with some settings changed; an unknown name is an error."""
+        return with_changes(self, changes)
 
 
 def condense_kip(

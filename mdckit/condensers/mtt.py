@@ -7,6 +7,7 @@ differentiable by the pixels and by the length of its steps, and is compared wit
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from torch.func import functional_call
 
 from .. import augment
 from ..checkpoint import difference
-from ..checks import check_count, check_number, check_operations
+from ..checks import check_count, check_number, check_operations, with_changes
 from ..condensed import CondensedSet
 from ..data import ImageData, normalize
 from ..lockstep import map_numbers
@@ -69,6 +70,10 @@ class MTTConfig:
         for name in ("lr", "momentum", "step_size", "step_lr"):
             check_number(name, getattr(self, name))
         check_operations("augment", self.augment)
+
+    def replace(self, **changes) -> Self:
+        """A copy with some settings changed; an unknown name is an error."""
+        return with_changes(self, changes)
 
 
 def condense_mtt(
