@@ -163,6 +163,12 @@ def test_a_set_of_another_condenser_has_rows_of_its_own():
     ):
         paper.compare(dream, "mdc", 1)
     assert "method" not in paper.differences(dream)
+    idc = run_record({"baseline_c": constant(25.0), "mdc": constant(35.0)})
+    both = paper.compare([dream, idc], "mdc", 2)
+    assert [cell(both, name, "1")["mean"] for name in ("IDC", "DREAM", "MDC (ours)")] == [25.0, 30.0, 35.0]
+    other = run_record({"baseline_c": constant(25.0)}, outer=9)
+    with pytest.raises(ValueError, match="results of different settings or sizes cannot be pooled"):
+        paper.compare([dream, other], "mdc", 2)
     with pytest.raises(ValueError, match="it measures unknown baseline_c at"):
         paper.compare(RUN | {"condenser": None}, "mdc", 1)
     chosen = RESIZED | {"condenser": "dream"}

@@ -53,10 +53,14 @@ def differences(found: Mapping) -> str:
 
 
 def key(found: Mapping) -> str:
-    """What records must share to be pooled: data set, sizes and all settings but the condensation seed, as text."""
+    """What records must share to be pooled, as text: data set, sizes and all settings.
+
+    But for the condensation seed, and the method, whose rows have names of their own: IDC and DREAM with otherwise
+    equal settings are rows of one measurement.
+    """
     sizes = sorted({size for by_size in found["accuracy"].values() for size in by_size})
     config = {name: value for name, value in found["config"].items() if name != "methods"}
-    config["condense"] = {k: v for k, v in (config.get("condense") or {}).items() if k != "seed"}
+    config["condense"] = {k: v for k, v in (config.get("condense") or {}).items() if k not in ("seed", "method")}
     return json.dumps([found["dataset"], found["ipc"], sizes, found["seeds"], config, _tests(found)], sort_keys=True)
 
 
