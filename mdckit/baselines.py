@@ -1,7 +1,7 @@
 """Recipes: what makes a condensed set MDC, a baseline, or a row of the ablation."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from .condensed import CondensedSet, union
 from .config import CondenseConfig
 from .subsets import Freeze, SubsetState
 
-SUBSET_RULES = ("none", "rate", "largest", "all")
+SUBSET_RULES = ("none", "rate", "largest", "all", "progress")
 METRICS = {  # of a subset -> the name of the record of it
     "feature": "feature_distances",
     "gradient": "gradient_distances",
@@ -23,7 +23,8 @@ class Recipe:
     """What one set learns: the loss on all of its images, plus losses on prefixes of it.
 
     `subsets` "none" adds none (IDC), "rate" adds the MLS (MDC Eq. 8 and 9), "largest" the subset with the largest
-    distance, "all" a mean over every proper prefix (MDC Eq. 3), in which that of n images counts ``n ** -decay``.
+    distance, "all" a mean over every proper prefix (MDC Eq. 3), in which that of n images counts ``n ** -decay``, and
+    "progress" the same in which it also counts by how much its distance changed between the last two choices.
     `metric` chooses the MLS (MDC Table 5): the distance to the real images of mean features (MDC Eq. 5), or of mean
     gradients, which comes from the same pass, or the "accuracy" on real training images of a network trained on every
     subset, which costs a training each. `ipc` None means the config's; `start` is the first real image of the
@@ -39,7 +40,7 @@ class Recipe:
     name: str
     ipc: int | None = None
     start: int = 0
-    subsets: Literal["none", "rate", "largest", "all"] = "none"
+    subsets: Literal["none", "rate", "largest", "all", "progress"] = "none"
     freeze: Freeze = "released"
     class_wise: bool = False
     decay: float = 0.0
@@ -76,13 +77,26 @@ class Recipe:
         """Whether an MLS is chosen while the set is condensed."""
         return self.subsets in ("rate", "largest")
 
-    def weights(self, ipc: int, mls: int | None) -> dict[int, float]:
-        """Weight of every prefix in the loss, ascending: 1 for the whole set, 0 for those that are only measured."""
-        if self.subsets == "all":
-            shares = {n: n**-self.decay for n in range(1, ipc)}
+    def weights(self, ipc: int, mls: int | None, distances: Sequence[Sequence[float]] = ()) -> dict[int, float]:
+        """Weight of every prefix in the loss, ascending: 1 for the whole set, 0 for those that are only measured.
+
+        `distances` are the rows [t, F(1), ..., F(N-1)] of all measured loops so far.
+        """
+        if self.subsets in ("all", "progress"):
+            changes = self._changes(distances) if self.subsets == "progress" else []
+            shares = {n: n**-self.decay * (changes[n - 1] if changes else 1) for n in range(1, ipc)}
             return {n: share / sum(shares.values()) for n, share in shares.items()} | {ipc: 1.0}
         measured = dict.fromkeys(range(1, ipc), 0.0) if self.adaptive and self.metric == "gradient" else {}
         return measured | ({mls: 1.0} if mls is not None else {}) | {ipc: 1.0}
+
+    @staticmethod
+    def _changes(distances: Sequence[Sequence[float]]) -> list[float]:
+        """By how much every distance changed between the last two rows; none where nothing is known or changed."""
+        if len(distances) < 2:
+            return []
+        (_, *before), (_, *now) = distances[-2:]
+        changes = [abs(b - a) for b, a in zip(before, now, strict=True)]
+        return changes if any(changes) else []
 
     def subset_state(self, period: int) -> SubsetState:
         """The MLS history before the first outer loop."""
@@ -106,6 +120,16 @@ def all_prefixes(**changes) -> Recipe:
     {1: 0.5, 2: 0.5, 3: 1.0}
     """
     return Recipe(**({"name": "all_prefixes", "subsets": "all"} | changes))
+
+
+def learning_progress(**changes) -> Recipe:
+    """The losses of all prefixes at once, more of those that are changing: the rule of MDC's choice without choosing.
+
+    >>> measured = [[1, 9.0, 5.0], [5, 6.0, 4.0]]
+    >>> learning_progress().weights(3, None, measured)
+    {1: 0.75, 2: 0.25, 3: 1.0}
+    """
+    return Recipe(**({"name": "learning_progress", "subsets": "progress"} | changes))
 
 
 def baseline_c() -> Recipe:
@@ -164,6 +188,7 @@ def recipes_by_name(names: list[str], ipc: int, sizes: Collection[int] = ()) -> 
         "mdc_gradient": [mdc(name="mdc_gradient", metric="gradient")],
         "mdc_accuracy": [mdc(name="mdc_accuracy", metric="accuracy")],
         "all_prefixes": [all_prefixes()],
+        "learning_progress": [learning_progress()],
         "baseline_a": baseline_a(ipc, sizes),
         "baseline_b": baseline_b(ipc),
         "baseline_c": [baseline_c()],

@@ -29,6 +29,7 @@ METHODS = {  # name -> (label, colour of the palette, marker)
     "mdc_gradient": ("MDC by gradient distance", 1, "D"),
     "mdc_class_wise": ("MDC class by class", 9, "P"),
     "mdc_accuracy": ("MDC by accuracy", 3, "<"),
+    "learning_progress": ("all prefixes, by progress", 3, ">"),
     "small_first": ("all prefixes, small ones first", 4, "v"),
     "lbpe_balanced": ("LBPE + balanced (YOCO)", 0, "o"),
     "random": ("random", 7, "s"),

@@ -193,7 +193,8 @@ class _Block:
         decoded = self.real.normalize(formation.decode_by(stored, self._plan(s)))
         patches = augment.apply(decoded, augment.rows(self.draws, classes))  # (B, n f^2, C, H, W)
         histories = [s.subsets[c if recipe.class_wise else 0] for c in classes]
-        weights = [recipe.weights(ipc, h.mls(self.t) if recipe.adaptive else None) for h in histories]
+        chosen = [h.mls(self.t) if recipe.adaptive else None for h in histories]
+        weights = [recipe.weights(ipc, n, s.distances) for n in chosen]
         done = self.passes.match_prefixes(
             self.net,
             patches.flatten(0, 1),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mdckit.baselines import Recipe, ablation, all_prefixes, baseline_c, mdc, recipes_by_name
+from mdckit.baselines import Recipe, ablation, all_prefixes, baseline_c, learning_progress, mdc, recipes_by_name
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,16 @@ def test_all_proper_prefixes_together_count_as_much_as_the_whole_set(decay):
     assert sum(weights.values()) == pytest.approx(1)
     for n, weight in weights.items():
         assert weight == pytest.approx(weights[1] / n**decay)
+
+
+def test_prefixes_count_by_what_changed_last():
+    recipe, rows = learning_progress(), [[1, 9.0, 9.0, 9.0], [5, 4.0, 3.0, 2.0], [10, 2.0, 4.0, 1.0]]
+    assert recipe.weights(4, None) == recipe.weights(4, None, rows[:1]) == all_prefixes().weights(4, None)
+    assert recipe.weights(4, None, rows) == {1: 0.5, 2: 0.25, 3: 0.25, 4: 1.0}
+    assert recipe.weights(4, None, [rows[0], [5, *rows[0][1:]]]) == all_prefixes().weights(4, None)  # nothing changed
+    falling = learning_progress(decay=1).weights(4, None, rows)
+    assert falling == pytest.approx({1: 24 / 34, 2: 6 / 34, 3: 4 / 34, 4: 1.0})
+    assert recipe.weights(1, None, [[1], [5]]) == {1: 1.0}
 
 
 def test_gradient_distances_of_all_prefixes_are_measured_without_counting():

@@ -26,6 +26,7 @@ MANY = [
     *baselines.baseline_b(3),
     baselines.baseline_c(),
     baselines.all_prefixes(),
+    baselines.learning_progress(),
     CLASS_WISE,
     baselines.mdc(name="paper", freeze="paper"),
 ]
@@ -200,7 +201,9 @@ def test_a_stopped_run_continues_bit_for_bit(grey, tiny, tmp_path, stop):
 @pytest.mark.parametrize("method", ["idc", "dream", "dsa"])
 def test_a_run_is_given_up_there_and_then(grey, tiny, method):
     """Asked at 3 batches of pretraining, 2 x the targets and the set, and at a batch in between."""
-    settings = {"method": "dsa", "distance": "cosine", "factor": 1} if method == "dsa" else {"method": method}
+    settings = (
+        {"method": "dsa", "distance": "cosine", "factor": 1, "net_images": 3} if method == "dsa" else {"method": method}
+    )
     config, recipes = tiny.replace(outer=1, pretrain=1, net_batch=20, **settings), [baselines.mdc()]
     for n in range(9):
         answers = iter([False] * n + [True] * (n < 8))
@@ -380,6 +383,15 @@ def test_steps_tell_what_the_sets_record(grey, tiny):
 def test_what_cannot_be_run_is_refused_at_the_start(grey, tiny, recipes, changes, message):
     with pytest.raises(ValueError, match=message):
         condense_steps(grey, recipes, tiny.replace(**changes), device="cpu")
+
+
+def test_prefixes_count_by_their_progress_once_two_distances_are_known(grey, tiny):
+    recipes, differ = [baselines.all_prefixes(), baselines.learning_progress()], []
+    for outer in (2, 3):
+        equal, progress = run(grey, recipes, tiny.replace(ipc=3, outer=outer, period=1)).values()
+        differ.append(not torch.equal(equal.images, progress.images))
+        assert progress.mls_trace == []
+    assert differ == [False, True]
 
 
 def test_all_prefixes_of_one_image_is_the_base_loss(grey, tiny):
