@@ -124,7 +124,7 @@ class CondenseConfig:
         """The settings for `dataset` at `scale` "paper" or "quick", with `changes` on top.
 
         A `method` among the changes brings its own. DC and DSA take as many inner iterations as there are images per
-        class, and the published epochs between two of them for 1, 10, 20, 30, 40 and 50.
+        class, and the published epochs between two of them for 1, 10, 20, 30, 40 and 50, for fewer those for ten.
 
         >>> CondenseConfig.preset("svhn").net_images
         500
@@ -134,6 +134,7 @@ class CondenseConfig:
         preset = _lookup(CONDENSE_PRESETS, dataset, scale) | METHOD_PRESETS[scale].get(changes.get("method"), {})
         if changes.get("method") in ("dc", "dsa"):
             preset["inner"] = ipc = changes.get("ipc", cls.ipc)
+            preset["net_images"] = min(preset["net_images"], preset["net_images"] // 10 * ipc)  # epochs as for ten
             if scale == "paper" and ipc in EPOCHS_ON_SET:
                 preset["net_images"] = ipc * EPOCHS_ON_SET[ipc]
         if dataset in DIGITS:

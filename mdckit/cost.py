@@ -74,7 +74,7 @@ def estimate(
     needed, free = memory_needed(data, recipes, config, chosen), free_memory(chosen)
     once = {"outer": 1, "inner": 4} if config.inner > 1 else {"outer": 4, "inner": 1}
     stamps = []
-    quick_to_choose = [replace(recipe, metric="feature") for recipe in recipes]
+    quick_to_choose = [replace(r, metric="feature") if r.metric == "accuracy" else r for r in recipes]
     for _ in condense_steps(data, quick_to_choose, config.replace(**once, pretrain=0), device=device):
         stamps.append(_now(chosen))
     *whole, _ = [after - before for before, after in pairwise(stamps)]  # the last one lacks an update of the network

@@ -232,7 +232,7 @@ def test_dream_needs_as_many_images_of_a_class_as_it_chooses(grey, tiny):
 
 
 @pytest.mark.parametrize("classes", [10, 100])
-@pytest.mark.parametrize(("ipc", "epochs"), [(10, 50), (20, 25), (30, 20), (40, 15), (50, 10)])
+@pytest.mark.parametrize(("ipc", "epochs"), [(2, 50), (5, 50), (10, 50), (20, 25), (30, 20), (40, 15), (50, 10)])
 def test_dc_trains_its_network_for_the_published_epochs(classes, ipc, epochs):
     config = CondenseConfig.preset("cifar100", method="dc", ipc=ipc, net_batch=10_000)  # a batch an epoch
     labels = torch.arange(classes).repeat_interleave(2)

@@ -236,6 +236,7 @@ def test_the_sets_of_other_condensers_are_tested_at_every_size(condenser, tmp_pa
     with one_kernel():
         notebooks.run(FOLDER / "20_condensers.ipynb", "made.ipynb", made)
         notebooks.run(FOLDER / "22_retest.ipynb", "again.ipynb", again | SHORT | {"results": "again"})
+    assert not list(Path("made").glob("*.safetensors"))
     found = json.loads(Path("again/result.json").read_text())
     assert found["condenser"] == {"mtt": "mtt", "slimmable": "idc"}[condenser]
     assert {n: len(accuracies) for n, accuracies in found["accuracy"][condenser].items()} == {"1": 1, "2": 1}
@@ -399,8 +400,9 @@ def test_parameter_files_of_other_condensers_are_valid(stem):
         run = RUNS[Path(parameters["whole"]).parts[1]]
         assert (run["dataset"], run["scale"]) == (parameters["dataset"], parameters["scale"])
         assert max(parameters["sizes"]) < run["ipc"]
-        config = CondenseConfig.preset(parameters["dataset"], parameters["scale"], **parameters["settings"])
-        assert config.batch_real <= run["ipc"]
+        for n in parameters["sizes"]:
+            config = CondenseConfig.preset(parameters["dataset"], parameters["scale"], ipc=n, **parameters["settings"])
+            assert (config.inner, config.batch_real <= run["ipc"]) == (n, True)
     else:
         {"mtt": MTTConfig, "kip": KIPConfig}[parameters["condenser"]]().replace(**parameters["settings"])
         ExpertConfig().replace(**parameters.get("experts", {}))

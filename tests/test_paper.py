@@ -200,6 +200,14 @@ def test_a_part_of_the_test_images_is_told_and_not_pooled_with_all():
 def test_the_scale_and_the_other_differences_are_told():
     assert paper.printed_scale("cifar10", "yoco").startswith("2,000 x 100 loops, width 128, dynamics of 1,000 epochs")
     assert paper.differences(RUN) == "period 5 (100), lr 0.2 (0.005), net_images 256 (2000)"
+    for method, config in [("dsa", {}), ("dc", {"condenser": "dc"})]:
+        condense, train = CondenseConfig.preset("cifar10", method=method), TrainConfig.preset("cifar10", method=method)
+        found = RUN | config | {"config": {"condense": asdict(condense), "train": asdict(train)}}
+        assert paper.differences(found) == ""
+        imported = found | {"condenser": method, "config": {"condense": None, "train": asdict(train)}}
+        assert paper.differences(imported) == ""
+        resized = {"condense": asdict(condense), "train": asdict(TrainConfig()), "recording": asdict(TrainConfig())}
+        assert paper.differences(found | {"config": resized}) == ""  # YOCO tests sets of all methods alike
     exact = copy.deepcopy(RUN)
     exact["config"] = {"condense": asdict(CondenseConfig()), "train": asdict(TrainConfig())}
     assert paper.differences(exact) == ""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from ..config import CondenseConfig, TrainConfig
+from ..methods import METHODS
 from .printed import TESTS
 
 SCALE = {  # settings that `scale` tells, that say what is compared, or that do not matter
@@ -39,10 +40,11 @@ def printed_scale(dataset: str, paper: str = "mdc") -> str:
 def differences(found: Mapping) -> str:
     """The settings of a record, other than its scale, that are not the paper's: "lr 0.2 (0.005)" and so on."""
     dataset, condense = found["dataset"], matching(found)
-    method = condense.get("method", "idc")
+    method, by = condense.get("method", "idc"), found.get("condenser", condense.get("method"))
     ipc = found["ipc"] if method in ("dc", "dsa") else 1  # theirs depend on it, others' need a larger batch for many
     expected = CondenseConfig.preset(dataset, ipc=ipc, method=method)
-    tested = TrainConfig.preset(dataset, method=method)
+    alike = by not in METHODS or "recording" in found["config"]  # YOCO tests the sets of all methods alike
+    tested = TrainConfig.preset(dataset, method=None if alike else by)
     pairs = {"condense": (condense, expected), "train": (found["config"]["train"], tested)}
     said = []
     for part, (measured, expected) in pairs.items():
