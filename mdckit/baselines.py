@@ -24,7 +24,7 @@ class Recipe:
 
     `subsets` "none" adds none (IDC), "rate" adds the MLS (MDC Eq. 8 and 9), "largest" the subset with the largest
     distance, "all" a mean over every proper prefix (MDC Eq. 3), in which that of n images counts ``n ** -decay``, and
-    "progress" the same in which it also counts by how much its distance changed between the last two choices.
+    "progress" a mean in which half of the weight is given by how much a distance changed between the last two choices.
     `metric` chooses the MLS (MDC Table 5): the distance to the real images of mean features (MDC Eq. 5), or of mean
     gradients, which comes from the same pass, or the "accuracy" on real training images of a network trained on every
     subset, which costs a training each. `ipc` None means the config's; `start` is the first real image of the
@@ -83,25 +83,30 @@ class Recipe:
         `distances` are the rows [t, F(1), ..., F(N-1)] of all measured loops so far.
         """
         if self.subsets in ("all", "progress"):
-            changes = self._changes(distances) if self.subsets == "progress" else []
-            shares = {n: n**-self.decay * (changes[n - 1] if changes else 1) for n in range(1, ipc)}
-            return {n: share / sum(shares.values()) for n, share in shares.items()} | {ipc: 1.0}
+            shares = _shares([n**-self.decay for n in range(1, ipc)])
+            if self.subsets == "progress" and (progress := _shares(_changes(distances))):
+                shares = [(share + more) / 2 for share, more in zip(shares, progress, strict=True)]
+            return dict(enumerate([*shares, 1.0], 1))
         measured = dict.fromkeys(range(1, ipc), 0.0) if self.adaptive and self.metric == "gradient" else {}
         return measured | ({mls: 1.0} if mls is not None else {}) | {ipc: 1.0}
-
-    @staticmethod
-    def _changes(distances: Sequence[Sequence[float]]) -> list[float]:
-        """By how much every distance changed between the last two rows; none where nothing is known or changed."""
-        if len(distances) < 2:
-            return []
-        (_, *before), (_, *now) = distances[-2:]
-        changes = [abs(b - a) for b, a in zip(before, now, strict=True)]
-        return changes if any(changes) else []
 
     def subset_state(self, period: int) -> SubsetState:
         """The MLS history before the first outer loop."""
         rule = self.subsets if self.adaptive else "rate"
         return SubsetState(period=period, rule=rule, freeze=self.freeze)
+
+
+def _shares(counts: Sequence[float]) -> list[float]:
+    """Each as a share of the sum; none of nothing."""
+    return [count / sum(counts) for count in counts] if any(counts) else []
+
+
+def _changes(distances: Sequence[Sequence[float]]) -> list[float]:
+    """By how much every distance changed between the last two rows [t, F(1), ...]; none where there is only one."""
+    if len(distances) < 2:
+        return []
+    (_, *before), (_, *now) = distances[-2:]
+    return [abs(b - a) for b, a in zip(before, now, strict=True)]
 
 
 def mdc(**changes) -> Recipe:
@@ -127,7 +132,7 @@ def learning_progress(**changes) -> Recipe:
 
     >>> measured = [[1, 9.0, 5.0], [5, 6.0, 4.0]]
     >>> learning_progress().weights(3, None, measured)
-    {1: 0.75, 2: 0.25, 3: 1.0}
+    {1: 0.625, 2: 0.375, 3: 1.0}
     """
     return Recipe(**({"name": "learning_progress", "subsets": "progress"} | changes))
 

@@ -47,10 +47,12 @@ def test_all_proper_prefixes_together_count_as_much_as_the_whole_set(decay):
 def test_prefixes_count_by_what_changed_last():
     recipe, rows = learning_progress(), [[1, 9.0, 9.0, 9.0], [5, 4.0, 3.0, 2.0], [10, 2.0, 4.0, 1.0]]
     assert recipe.weights(4, None) == recipe.weights(4, None, rows[:1]) == all_prefixes().weights(4, None)
-    assert recipe.weights(4, None, rows) == {1: 0.5, 2: 0.25, 3: 0.25, 4: 1.0}
+    third = 1 / 3  # half of it, and half of the shares 2, 1 and 1 of the changes
+    expected = {1: (third + 0.5) / 2, 2: (third + 0.25) / 2, 3: (third + 0.25) / 2, 4: 1.0}
+    assert recipe.weights(4, None, rows) == pytest.approx(expected)
     assert recipe.weights(4, None, [rows[0], [5, *rows[0][1:]]]) == all_prefixes().weights(4, None)  # nothing changed
     falling = learning_progress(decay=1).weights(4, None, rows)
-    assert falling == pytest.approx({1: 24 / 34, 2: 6 / 34, 3: 4 / 34, 4: 1.0})
+    assert falling == pytest.approx({1: (6 / 11 + 0.5) / 2, 2: (3 / 11 + 0.25) / 2, 3: (2 / 11 + 0.25) / 2, 4: 1.0})
     assert recipe.weights(1, None, [[1], [5]]) == {1: 1.0}
 
 
