@@ -194,7 +194,8 @@ class _Block:
         patches = augment.apply(decoded, augment.rows(self.draws, classes))  # (B, n f^2, C, H, W)
         histories = [s.subsets[c if recipe.class_wise else 0] for c in classes]
         chosen = [h.mls(self.t) if recipe.adaptive else None for h in histories]
-        weights = [recipe.weights(ipc, n, s.distances) for n in chosen]
+        known = (s.distances,) if recipe.subsets == "progress" else ()  # recipes of others' own need not take them
+        weights = [recipe.weights(ipc, n, *known) for n in chosen]
         done = self.passes.match_prefixes(
             self.net,
             patches.flatten(0, 1),
