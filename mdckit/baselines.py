@@ -8,7 +8,7 @@ from typing import Literal
 from .checks import check_count, check_number
 from .condensed import CondensedSet, union
 from .config import CondenseConfig
-from .subsets import Freeze, SubsetState
+from .subsets import Freeze, SubsetState, changes
 
 SUBSET_RULES = ("none", "rate", "largest", "all", "progress")
 METRICS = {  # of a subset -> the name of the record of it
@@ -84,7 +84,8 @@ class Recipe:
         """
         if self.subsets in ("all", "progress"):
             shares = _shares([n**-self.decay for n in range(1, ipc)])
-            if self.subsets == "progress" and (progress := _shares(_changes(distances))):
+            last = [measured for _, *measured in distances[-2:]]
+            if self.subsets == "progress" and len(last) == 2 and (progress := _shares(changes(*last))):
                 shares = [(share + more) / 2 for share, more in zip(shares, progress, strict=True)]
             return dict(enumerate([*shares, 1.0], 1))
         measured = dict.fromkeys(range(1, ipc), 0.0) if self.adaptive and self.metric == "gradient" else {}
@@ -99,14 +100,6 @@ class Recipe:
 def _shares(counts: Sequence[float]) -> list[float]:
     """Each as a share of the sum; none of nothing."""
     return [count / sum(counts) for count in counts] if any(counts) else []
-
-
-def _changes(distances: Sequence[Sequence[float]]) -> list[float]:
-    """By how much every distance changed between the last two rows [t, F(1), ...]; none where there is only one."""
-    if len(distances) < 2:
-        return []
-    (_, *before), (_, *now) = distances[-2:]
-    return [abs(b - a) for b, a in zip(before, now, strict=True)]
 
 
 def mdc(**changes) -> Recipe:

@@ -1,8 +1,9 @@
 """What settings may be: each check raises a ValueError that says what was asked and what there is."""
 
+import dataclasses
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterable
+from typing import Self
 
 OPERATIONS = ("zoom", "flip", "color", "crop", "scale", "rotate", "jitter", "lighting", "cutout")
 NORMS = ("instance", "batch", "none")
@@ -54,12 +55,15 @@ def check_colours(strategy: str, channels: int, images: str) -> None:
         )
 
 
-def with_changes(config, changes: Mapping):
-    """A frozen dataclass of settings with some of them changed; raises ValueError naming a setting it has not."""
-    names = [field.name for field in fields(config)]
-    for name in changes:
-        check_choice(f"{type(config).__name__} setting", name, names)
-    return replace(config, **changes)
+class Settings:
+    """What all frozen dataclasses of settings share."""
+
+    def replace(self, **changes) -> Self:
+        """A copy with some settings changed; an unknown name is an error."""
+        names = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            check_choice(f"{type(self).__name__} setting", name, names)
+        return dataclasses.replace(self, **changes)
 
 
 def check_choice(name: str, value: object, choices: Iterable) -> None:

@@ -7,12 +7,12 @@ from typing import Literal, Self
 from .checks import (
     NETWORKS,
     NORMS,
+    Settings,
     check_choice,
     check_condenser,
     check_count,
     check_number,
     check_operations,
-    with_changes,
 )
 from .methods import METHODS, Method
 from .presets import (
@@ -30,7 +30,7 @@ Formation = Literal["single", "multi", "bound"]
 
 
 @dataclass(frozen=True)
-class CondenseConfig:
+class CondenseConfig(Settings):
     """How a set is condensed (IDC with any subset loss on top); the defaults are the paper's for CIFAR-10.
 
     Augmentations are operation names joined by ``_`` (see `mdckit.augment`). The learning rate is
@@ -115,10 +115,6 @@ class CondenseConfig:
             return self.lr
         return self.lr * ipc / 10 * (size / self.reference_size) ** 2
 
-    def replace(self, **changes) -> Self:
-        """A copy with some settings changed; an unknown name is an error."""
-        return with_changes(self, changes)
-
     @classmethod
     def preset(cls, dataset: str, scale: str = "paper", **changes) -> Self:
         """The settings for `dataset` at `scale` "paper" or "quick", with `changes` on top.
@@ -141,11 +137,11 @@ class CondenseConfig:
             preset |= {key: preset[key].replace("|flip", "") for key in ("augment", "net_augment") if key in preset}
         if dataset in ("mnist", "mnist5k") and changes.get("factor", preset.get("factor", cls.factor)) != 1:
             preset = preset | {"augment": "color_crop", "net_cutmix": 0.0}
-        return with_changes(cls(), preset | changes)
+        return cls().replace(**preset | changes)
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """How a network is trained on a condensed set and tested; the defaults are the paper's for CIFAR-10.
 
     The learning rate falls by 5 after 2/3 and 5/6 of the epochs. The test accuracy is taken at
@@ -185,10 +181,6 @@ class TrainConfig:
         if self.evaluations > self.epochs:
             raise ValueError(f"{self.evaluations} evaluations asked of {self.epochs} epochs: one per epoch at most")
 
-    def replace(self, **changes) -> Self:
-        """A copy with some settings changed; an unknown name is an error."""
-        return with_changes(self, changes)
-
     @classmethod
     def preset(cls, dataset: str, scale: str = "paper", *, method: str | None = None, **changes) -> Self:
         """The settings for `dataset` at `scale` "paper" or "quick", with `changes` on top.
@@ -205,7 +197,7 @@ class TrainConfig:
         preset = _lookup(TRAIN_PRESETS, dataset, scale) | TRAIN_METHOD_PRESETS.get(method, {})
         if dataset in DIGITS:
             preset["augment"] = preset["augment"].replace("flip_", "")
-        return with_changes(cls(), preset | changes)
+        return cls().replace(**preset | changes)
 
 
 def _lookup(presets: dict, dataset: str, scale: str) -> dict:

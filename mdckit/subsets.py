@@ -48,7 +48,7 @@ class SubsetState:
         elif not self.distances:
             gain = (1.0,) + (0.0,) * (len(new) - 1)  # no history: S[1]
         else:
-            gain = tuple(abs(before - now) for before, now in zip(self.distances, new, strict=True))
+            gain = changes(self.distances, new)
         chosen = gain.index(max(gain)) + 1  # MDC Eq. 8 and 9
         return replace(self, distances=new, choices=(*self.choices, (t, chosen)))
 
@@ -86,6 +86,15 @@ class SubsetState:
     def trace(self) -> list[list[int]]:
         """[t, n] for every choice: n is the MLS from loop t + 1 on."""
         return [list(choice) for choice in self.choices]
+
+
+def changes(before: Sequence[float], now: Sequence[float]) -> tuple[float, ...]:
+    """By how much every distance changed (MDC Eq. 8).
+
+    >>> changes([9.0, 5.0], [6.0, 6.0])
+    (3.0, 1.0)
+    """
+    return tuple(abs(b - a) for b, a in zip(before, now, strict=True))
 
 
 def histories(info: Mapping) -> tuple[SubsetState, ...]:

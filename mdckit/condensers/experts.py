@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .. import files
 from ..checkpoint import difference
-from ..checks import check_condenser, check_count, check_number, check_operations, with_changes
+from ..checks import Settings, check_condenser, check_count, check_number, check_operations
 from ..data import ImageData, normalize, to_float
 from ..forms import COUNT, NUMBER, POSITIVE, SIZE, TEXT, check_form
 from ..machine import pick_device, versions
@@ -38,7 +38,7 @@ DESCRIPTION = {"config?": {}, "data?": IMAGES, "number?": COUNT}
 
 
 @dataclass(frozen=True)
-class ExpertConfig:
+class ExpertConfig(Settings):
     """How experts are trained; the defaults are MTT's: plain SGD, neither momentum nor weight decay nor schedule.
 
     By default every batch gets one operation (DSA), with a draw of its own for each image. Raises ValueError for a
@@ -68,10 +68,6 @@ class ExpertConfig:
         check_number("lr", self.lr)
         check_operations("augment", self.augment)
         check_condenser(self.network, self.norm)
-
-    def replace(self, **changes) -> Self:
-        """A copy with some settings changed; an unknown name is an error."""
-        return with_changes(self, changes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,14 +8,14 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import formation
-from ..checks import check_choice, check_condenser, check_count, check_number, with_changes
+from ..checks import Settings, check_choice, check_condenser, check_count, check_number
 from ..condensed import CondensedSet
 from ..data import ImageData, normalize, to_float
 from ..lockstep import map_numbers
@@ -35,7 +35,7 @@ CHUNK = 256  # images in one pass of a network
 
 
 @dataclass(frozen=True)
-class KIPConfig:
+class KIPConfig(Settings):
     """How inducing points are learned.
 
     `kernel` "ntk" is that of an infinitely wide fully connected ReLU net with `depth` hidden layers (`ntk`); "features"
@@ -74,10 +74,6 @@ class KIPConfig:
         check_choice("kernel", self.kernel, ("ntk", "features"))
         check_choice("learn_labels", self.learn_labels, (False, True))
         check_condenser(self.network, self.norm)
-
-    def replace(self, **changes) -> Self:
-        """A copy with some settings changed; an unknown name is an error."""
-        return with_changes(self, changes)
 
 
 def condense_kip(

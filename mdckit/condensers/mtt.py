@@ -7,7 +7,6 @@ differentiable by the pixels and by the length of its steps, and is compared wit
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from torch.func import functional_call
 
 from .. import augment
 from ..checkpoint import difference
-from ..checks import check_count, check_number, check_operations, with_changes
+from ..checks import Settings, check_count, check_number, check_operations
 from ..condensed import CondensedSet
 from ..data import ImageData, normalize
 from ..lockstep import map_numbers
@@ -34,7 +33,7 @@ WEIGHTS = 6  # copies of the parameters for every step
 
 
 @dataclass(frozen=True)
-class MTTConfig:
+class MTTConfig(Settings):
     """How images are condensed along trajectories; the defaults are those in use for CIFAR-10 at 10 images per class.
 
     Pixels are trained in [0, 1] and normalised on the way into the network, where MTT trains normalised ones: a
@@ -70,10 +69,6 @@ class MTTConfig:
         for name in ("lr", "momentum", "step_size", "step_lr"):
             check_number(name, getattr(self, name))
         check_operations("augment", self.augment)
-
-    def replace(self, **changes) -> Self:
-        """A copy with some settings changed; an unknown name is an error."""
-        return with_changes(self, changes)
 
 
 def condense_mtt(
