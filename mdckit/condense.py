@@ -59,14 +59,17 @@ def condense(
     *,
     device: str | None = None,
     checkpoint: str | Path | None = None,
+    after_outer: Callable[[Step], None] | None = None,
     show_progress: bool = True,
 ) -> dict[str, CondensedSet]:
     """Condense `data` by every recipe, side by side, and return the sets by recipe name.
 
     With `checkpoint` the run's state is written there after every outer loop, and a run that finds its own
-    checkpoint goes on from it: on a CPU with as many threads, bit for bit. Raises ValueError for settings, data or a
-    checkpoint that do not go together, OSError where the checkpoint cannot be written and MemoryError where the run
-    would not fit, before any work; and `DivergenceError`, with the checkpoint kept as it was, where a set diverges.
+    checkpoint goes on from it: on a CPU with as many threads, bit for bit. `after_outer` is called with the last step
+    of every outer loop, before its checkpoint is written: what it keeps of the sets is there whenever the run goes on.
+    Raises ValueError for settings, data or a checkpoint that do not go together, OSError where the checkpoint cannot be
+    written and MemoryError where the run would not fit, before any work; and `DivergenceError`, with the checkpoint
+    kept as it was, where a set diverges.
 
     >>> from mdckit import baselines, load
     >>> config = CondenseConfig.preset("digits", "quick", ipc=2, outer=1, inner=1, width=8)
@@ -84,6 +87,8 @@ def condense(
     done, total = state.outer * config.inner, config.outer * config.inner
     with keeping(checkpoint, state):
         for step in progress(steps, "condensing", total, done, show_progress):
+            if step.ends_outer and after_outer is not None:
+                after_outer(step)
             if step.ends_outer and checkpoint is not None:
                 save_checkpoint(checkpoint, step.state, data, recipes, config)
     return condensed_sets(state, data, recipes, config)

@@ -102,12 +102,22 @@ def feature_distances(distances: Sequence[Sequence[float]], title: str = "") -> 
     return over_loops(distances, "feature distance F(n)", log=True, title=title)
 
 
-def over_loops(rows: Sequence[Sequence[float]], ylabel: str, *, log: bool = False, title: str = "") -> Figure:
-    """A line per subset S[n] against the outer loop (MDC Tables 10, 11); rows are [t, value of S[1], of S[2], ...]."""
+def over_loops(
+    rows: Sequence[Sequence[float]],
+    ylabel: str,
+    *,
+    sizes: Sequence[int] | None = None,
+    log: bool = False,
+    title: str = "",
+) -> Figure:
+    """A line per subset S[n] against the outer loop (MDC Tables 10, 11).
+
+    Rows are [t, value of S[n] for each n of `sizes`], which are 1, 2, 3, ... unless given.
+    """
     fig, ax = one_axes((7.0, 4.0))
     loops, *subsets = zip(*rows, strict=True)
     palette = colormaps["viridis"](np.linspace(0, 1, len(subsets) + 2)[1:-1])
-    for n, (color, values) in enumerate(zip(palette, subsets, strict=True), start=1):
+    for n, color, values in zip(sizes or range(1, len(subsets) + 1), palette, subsets, strict=True):
         ax.plot(loops, values, color=color, marker="o", ms=4, label=f"S[{n}]")
     ax.set(xlabel="outer loop t", ylabel=ylabel)
     if log:

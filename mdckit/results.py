@@ -13,21 +13,8 @@ from .condensed import CondensedSet
 from .config import CondenseConfig, TrainConfig
 from .data import ImageData
 from .evaluate import Result
-from .forms import COUNT, NOTHING, PAIR, PERCENT, SIZE, TEXT, check_form
 from .machine import versions
-
-RECORD = {  # what every record holds, of condensed sets or of one set made smaller
-    "dataset": TEXT,
-    "ipc": SIZE,
-    "seeds": ([COUNT], [PAIR]),
-    "accuracy": {"*": {"*": [PERCENT]}},
-    "accuracy_last?": {"*": {"*": [PERCENT]}},
-    "digest?": TEXT,
-    "source?": TEXT,
-    "condenser?": (NOTHING, TEXT),
-    "test_images?": (NOTHING, SIZE),
-    "config": {"train": {"epochs": SIZE, "evaluations": SIZE}},
-}
+from .records import check
 
 
 def record(
@@ -136,28 +123,6 @@ def load(path: str | Path) -> dict:
     return found
 
 
-def check(found: object) -> None:
-    """Raise ValueError unless `found` is a `record`: accuracies in percent for every size, one for every seed."""
-    check_form(found, RECORD, "the record")
-    paired = "digest" in found
-    if any(isinstance(seed, list) != paired for seed in found["seeds"]):
-        raise ValueError(f"the record has {'no' if paired else ''} pairs of seeds, which are of sets made smaller")
-    for which in ("accuracy", "accuracy_last"):
-        for method, sizes in found.get(which, {}).items():
-            for size, values in sizes.items():
-                _check_size(size, f"{which} of {method[:40]!r}")
-                if len(values) != len(found["seeds"]):
-                    raise ValueError(
-                        f"{which} of {method[:40]!r} has {len(values)} numbers at {size} images per class, "
-                        f"there are {len(found['seeds'])} seeds"
-                    )
-
-
-def _check_size(size: str, what: str) -> None:
-    if not (size.isascii() and size.isdigit() and len(size) < 10 and str(int(size)) == size and size != "0"):
-        raise ValueError(f"{what} has the size {size[:40]!r}: expected images per class")
-
-
 def load_sets(folder: str | Path) -> dict[str, CondensedSet]:
     """The sets that `save` left in a folder's ``sets``, by their names, such as "mdc" or "baseline_a/3".
 
@@ -183,6 +148,37 @@ def accuracies(found: Mapping, which: str = "accuracy") -> pd.DataFrame:
         for seed, value in zip(found["seeds"], values, strict=True)
     ]
     return pd.DataFrame(rows, columns=["method", "ipc", "seed", "accuracy"])
+
+
+def by_loop(results: Mapping[str, Mapping[tuple[int, int], Result]]) -> dict:
+    """What a record holds as "accuracy_by_loop": the best accuracies of each method by outer loop and size.
+
+    `results` maps a method to its `Result` for each (outer loop, images per class).
+
+    >>> by_loop({"mdc": {(5, 1): Result((50.0, 52.0), (50.0, 51.0), 10, 1.0, TrainConfig())}})
+    {'mdc': {'5': {'1': [50.0, 52.0]}}}
+    """
+    found = {}
+    for method, tested in results.items():
+        for (loop, n), result in tested.items():
+            found.setdefault(method, {}).setdefault(str(loop), {})[str(n)] = [round(a, 2) for a in result.best]
+    return found
+
+
+def over_loops(found: Mapping) -> pd.DataFrame:
+    """A record's "accuracy_by_loop" in long form: columns method, loop, ipc, seed, accuracy (percent).
+
+    >>> over_loops({"seeds": [0], "accuracy_by_loop": {"mdc": {"5": {"1": [50.0]}}}}).values.tolist()
+    [['mdc', 5, 1, 0, 50.0]]
+    """
+    rows = [
+        (method, int(loop), int(n), seed, value)
+        for method, loops in found["accuracy_by_loop"].items()
+        for loop, sizes in loops.items()
+        for n, values in sizes.items()
+        for seed, value in zip(found["seeds"], values, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["method", "loop", "ipc", "seed", "accuracy"])
 
 
 def table(found: Mapping, which: str = "accuracy") -> pd.DataFrame:

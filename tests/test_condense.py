@@ -2,6 +2,7 @@
 
 import dataclasses
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import reference
@@ -10,7 +11,7 @@ import torch
 from mdckit import augment, baselines
 from mdckit.baselines import Recipe
 from mdckit.checkpoint import RunState, SetState, describe, save_checkpoint
-from mdckit.condense import condense, condense_steps
+from mdckit.condense import condense, condense_steps, condensed_sets
 from mdckit.initialisation import start
 from mdckit.networks import fresh_convnet
 from mdckit.parallel import Stopped
@@ -220,6 +221,24 @@ def test_a_finished_run_goes_on_to_more_outer_loops(grey, tiny, tmp_path):
         wanted = run(grey, recipes, tiny.replace(outer=outer))
         for name in wanted:
             assert_identical(found[name], wanted[name])
+
+
+def test_what_is_kept_after_a_loop_is_there_when_the_run_goes_on(grey, tiny, tmp_path):
+    kept, checkpoint = {}, tmp_path / "run.safetensors"
+
+    def keep(step, ends=None):
+        assert step.ends_outer
+        if step.outer == ends:
+            raise OSError("disk full")
+        kept[step.outer] = condensed_sets(step.state, grey, [baselines.mdc()], tiny)["mdc"]
+
+    with pytest.raises(OSError, match="disk full"):
+        run(grey, [baselines.mdc()], tiny, checkpoint=checkpoint, after_outer=partial(keep, ends=2))
+    made = run(grey, [baselines.mdc()], tiny, checkpoint=checkpoint, after_outer=keep)["mdc"]
+    assert list(kept) == list(range(1, tiny.outer + 1))
+    assert torch.equal(kept[tiny.outer].images, made.images)
+    assert not torch.equal(kept[1].images, made.images)
+    assert kept[1].info["outer"] == 1
 
 
 def test_a_checkpoint_of_another_run_is_refused(grey, rgb, tiny, tmp_path):

@@ -32,10 +32,12 @@ from mdckit import (
     baselines,
     files,
     notebooks,
+    results,
     shipped,
 )
 from mdckit.papers import printed
 from mdckit.pruning import comparison
+from mdckit.subsets import SubsetState
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 ALL = sorted(FOLDER.glob("*.ipynb"))
@@ -64,6 +66,7 @@ QUICK = {
     | {"results": "out"},
     "17_explorer": {"size": 2, "epochs": 6, "lbpe": {"epochs": 6, "top": 2}},
     "20_condensers": {"settings": {"ipc": 2, "steps": 4, "kernel": "features", "targets": 8, "width": 8, "depth": 2}},
+    "20_over_loops": TINY | {"recipes": ["baseline_c", "mdc"], "ipc": 2, "every": 1},
     "20_run": TINY
     | {"recipes": ["baseline_a", "baseline_b", "baseline_c", "mdc_class_wise", "mdc_gradient"], "ipc": 2},
     "21_compare": {},
@@ -76,6 +79,7 @@ QUICK = {
 UNITS = (
     "00_tour",
     "20_condensers",
+    "20_over_loops",
     "20_run",
     "21_resize",
     "22_retest",
@@ -158,7 +162,7 @@ def test_runs_headless_and_draws(path, tmp_path, monkeypatch, peak):
         assert CondensedSet.load("out/sets/kip.safetensors").ipc == 2
     elif path.stem == "22_retest":
         assert list(json.loads(Path("out/result.json").read_text())["accuracy"]) == ["baseline_c", "mdc"]
-    elif path.stem in ("00_tour", "20_run"):
+    elif path.stem in ("00_tour", "20_over_loops", "20_run"):
         check_results(Path("out"), parameters)
 
 
@@ -199,7 +203,7 @@ def check_results(folder, parameters):
         assert list(by_size) == sizes
         assert all(len(values) == 2 and all(0 <= a <= 100 for a in values) for values in by_size.values())
     assert CondensedSet.load(folder / "sets" / f"{methods[-1]}.safetensors").ipc == parameters["ipc"]
-    assert (folder / "figures" / "accuracy.png").is_file()
+    assert list((folder / "figures").glob("*.png"))
     assert not list(folder.rglob("checkpoint*"))
     assert not list(folder.rglob(".*"))
 
@@ -217,6 +221,23 @@ def test_the_sets_of_a_run_are_tested_again_without_condensing(tmp_path, monkeyp
     assert {**same["config"], "train": None} == {**first["config"], "train": None} == {**other["config"], "train": None}
     assert other["config"]["train"]["width"] == 8
     assert other["mls_trace"] == first["mls_trace"]
+
+
+def test_sets_are_tested_as_they_were_after_every_few_loops(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = TINY | {"recipes": ["baseline_b", "mdc"], "ipc": 2, "every": 1, "results": "loops"}
+    again = {"dataset": "digits", "sets": "loops/loops/1/sets", "methods": asked["recipes"], "sizes": [1, 2]}
+    with one_kernel():
+        notebooks.run(FOLDER / "20_over_loops.ipynb", "out.ipynb", asked)
+        notebooks.run(FOLDER / "22_retest.ipynb", "one.ipynb", again | {k: TINY[k] for k in ("train", "seeds")})
+    found, first = results.load("loops/result.json"), results.load("results/retest/result.json")
+    by_loop = found["accuracy_by_loop"]
+    assert list(by_loop) == asked["recipes"]
+    assert all(list(loops) == ["1", "2"] for loops in by_loop.values())
+    assert {name: loops["1"] for name, loops in by_loop.items()} == first["accuracy"]
+    assert {name: loops["2"] for name, loops in by_loop.items()} == found["accuracy"]
+    assert by_loop["mdc"]["1"] != by_loop["mdc"]["2"]
+    assert not list(Path("loops").glob("*.safetensors"))
 
 
 EXPERTS = {"count": 2, "epochs": 2, "width": 8, "depth": 2, "batch": 256}
@@ -284,6 +305,13 @@ class TestBadParameters:
                 {"dataset": "mnist5k", "condenser": "slimmable", "whole": "mdc", "sizes": [10], "settings": {}},
                 r"sizes \[10\] asked of a set with 10 images per class: give smaller ones",
             ),
+            (
+                "20_over_loops",
+                {"every": 3},
+                "tests after every 3 of 10 outer loops asked: give a number that divides them",
+            ),
+            ("20_over_loops", {"every": 0}, "every must be an integer >= 1, got 0"),
+            ("20_over_loops", {"sizes": [4]}, r"sizes \[4\] asked of 3 images per class"),
             ("20_run", {"train": {"width": 0}}, "width must be an integer >= 1, got 0"),
             ("20_run", {"recipes": ["mcd"]}, "unknown recipe 'mcd'"),
             ("20_run", {"condense": {"outr": 9}}, "unknown CondenseConfig setting 'outr': choose one of ipc, "),
@@ -324,7 +352,8 @@ def test_unknown_parameter_is_an_error(tmp_path):
 PARAMETERS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((FOLDER / "params").glob("*.yaml"))}
 RETESTS = {stem: parameters for stem, parameters in PARAMETERS.items() if "_retest" in stem}
 MADE = {stem: parameters for stem, parameters in PARAMETERS.items() if "_condense" in stem}
-RUNS = {s: parameters for s, parameters in PARAMETERS.items() if not re.search("_resize|_retest|_condense", s)}
+LOOPS = {stem: parameters for stem, parameters in PARAMETERS.items() if "_loops" in stem}
+RUNS = {s: parameters for s, parameters in PARAMETERS.items() if not re.search("_resize|_retest|_condense|_loops", s)}
 RESIZES = {stem: parameters for stem, parameters in PARAMETERS.items() if "_resize" in stem}
 DATASETS = {label: name for name, label in printed.DATASETS.items()}
 RUN_TABLES = [("mdc", n) for n in (1, 2, 3, 4, 5, 6, 8, 9, 12)]
@@ -408,12 +437,13 @@ def test_parameter_files_of_other_condensers_are_valid(stem):
         ExpertConfig().replace(**parameters.get("experts", {}))
 
 
-@pytest.mark.parametrize("stem", RUNS)
+@pytest.mark.parametrize("stem", RUNS | LOOPS)
 def test_parameter_files_are_valid(stem):
-    parameters = RUNS[stem]
-    assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / "20_run.ipynb")))
+    parameters, notebook = PARAMETERS[stem], "20_over_loops" if stem in LOOPS else "20_run"
+    assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / f"{notebook}.ipynb")))
     name, scale = parameters.get("preset") or parameters["dataset"], parameters["scale"]
-    CondenseConfig.preset(name, scale, ipc=parameters["ipc"], **parameters.get("condense", {}))
+    config = CondenseConfig.preset(name, scale, ipc=parameters["ipc"], **parameters.get("condense", {}))
+    assert config.outer % parameters.get("every", 1) == 0
     TrainConfig.preset(name, scale, seeds=parameters["seeds"], **parameters.get("train", {}))
     assert set(parameters.get("sizes", [])) <= set(range(1, parameters["ipc"] + 1))
     assert baselines.recipes_by_name(parameters["recipes"], parameters["ipc"], parameters.get("sizes", []))
@@ -425,6 +455,19 @@ def test_every_printed_row_that_can_be_run_has_a_parameter_file(at, scale):
     made = [(p, p["ipc"], named(method_of(p), p["recipes"])) for p in RUNS.values()]
     made += [(p, *sets_of(p)) for p in RETESTS.values()]
     check_covered(at, scale, made)
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_the_tables_over_loops_have_parameter_files(scale):
+    asked = [p for p in LOOPS.values() if (p["dataset"], p["ipc"], p["scale"]) == ("cifar10", 10, scale)]
+    assert any("mdc" in p["recipes"] for p in asked)
+    loops = printed.table("mdc", 10)["metric"].str.extract(r"(\d+)$", expand=False).astype(int)
+    assert scale == "quick" or any(set(loops) <= set(range(p["every"], 2001, p["every"])) for p in asked)
+    distances = RUNS[f"cifar10_distances_{scale}"]
+    config = CondenseConfig.preset("cifar10", scale, **distances["condense"])
+    measured = [t for t in range(1, config.outer + 1) if SubsetState(config.period).measures(t)]
+    assert {f"feature_distance_t{t}" for t in measured} == set(printed.table("mdc", 7)["metric"][:2])
+    assert distances["recipes"] == ["baseline_c"]
 
 
 @pytest.mark.parametrize("scale", ["quick", "paper"])

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..config import TrainConfig
 from ..forms import COUNT, NOTHING, SIZE, TEXT, check_form
-from ..results import check
+from ..records import check
 from .printed import DATASETS, NETWORKS, Block, blocks
 from .printed import table as table
 from .scales import differences as differences

@@ -24,6 +24,14 @@ ASK = f"""async expression => {{
     const {{content}} = await kernel.requestExecute(asked).done;
     return content.user_expressions.answer;
 }}"""
+DECODE = """async image => {
+    for (let left = 20; ; left--)
+        try { return await image.decode() }
+        catch (error) {  // also where the picture is replaced meanwhile: wait for the next
+            if (!left) throw error
+            await new Promise(resolve => setTimeout(resolve, 100))
+        }
+}"""
 
 
 class Tab:
@@ -168,7 +176,7 @@ class Tab:
         """The pixels (H, W, 3) of an element as it is shown; raises AssertionError where they have all one colour."""
         image.scroll_into_view_if_needed()
         if image.evaluate("e => e.tagName") == "IMG":
-            image.evaluate("e => e.decode()")
+            image.evaluate(DECODE)
         pixels = np.asarray(Image.open(io.BytesIO(image.screenshot(animations="disabled"))).convert("RGB"))
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 1, "the picture is blank"
         return pixels

@@ -28,6 +28,14 @@ slider.observe(redraw, names="value")
 button.on_click(lambda _: slider.set_trait("value", 2 * slider.value))
 ipywidgets.VBox([slider, button, text, shown])
 """
+REPLACED = """() => {
+    const [canvas, shown] = [document.createElement('canvas'), document.getElementById('shown')]
+    canvas.width = canvas.height = 8
+    canvas.getContext('2d').fillRect(0, 0, 4, 8)
+    const picture = canvas.toDataURL()
+    shown.src = 'data:image/png;base64,'  // cannot be decoded
+    setTimeout(() => shown.src = picture, 500)
+}"""
 
 
 @pytest.fixture
@@ -79,6 +87,12 @@ def test_what_is_not_there_is_noticed(tab, notebook):
     tab.wait_for_text("size 0")
     with pytest.raises(AssertionError, match="blank"):
         tab.picture(tab.image())
+
+
+def test_a_picture_is_read_while_others_take_its_place(tab):
+    tab.page.set_content("<img id=shown>")
+    tab.page.evaluate(REPLACED)
+    assert tab.picture(tab.page.locator("#shown")).shape == (8, 8, 3)
 
 
 def test_a_page_that_is_still_loading_is_not_connected(tab):
