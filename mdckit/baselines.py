@@ -24,7 +24,8 @@ class Recipe:
 
     `subsets` "none" adds none (IDC), "rate" adds the MLS (MDC Eq. 8 and 9), "largest" the subset with the largest
     distance, "all" a mean over every proper prefix (MDC Eq. 3), in which that of n images counts ``n ** -decay``, and
-    "progress" a mean in which half of the weight is given by how much a distance changed between the last two choices.
+    "progress" the same mean with half of its weight shared out by how much each distance changed between the last two
+    loops in which distances were measured; before there are two, all of it is shared out as in "all".
     `metric` chooses the MLS (MDC Table 5): the distance to the real images of mean features (MDC Eq. 5), or of mean
     gradients, which comes from the same pass, or the "accuracy" on real training images of a network trained on every
     subset, which costs a training each. `ipc` None means the config's; `start` is the first real image of the

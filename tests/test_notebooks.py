@@ -59,7 +59,8 @@ QUICK = {
     "11_mdc_meets_yoco": LOGS | {"sizes": [1, 3]},
     "12_your_own_data": {"ipc": 3, "condense": {"outer": 2, "inner": 2, "width": 8}, "epochs": 10}
     | {"lbpe": {"epochs": 6, "top": 2}, "seeds": [0], "train": {"epochs": 10, "width": 8}},
-    "13_beyond_the_paper": TINY | {"dataset": "digits", "ipc": 3, "every": 1, "larger": [[2, 3]]},
+    "13_beyond_the_paper": TINY
+    | {"dataset": "digits", "ipc": 3, "every": 1, "larger": [[2, 3]], "measured": [str(FOLDER / "measured")]},
     "14_other_methods": SHORT | {"dataset": "digits", "ipc": 3, "budget": 0.2},
     "15_share_and_score": SHORT | {"sizes": [1, 2], "full": {"epochs": 1}},
     "16_live": {"dataset": "digits", "ipc": 3, "condense": TINY["condense"], "test": {"epochs": 4, "evaluations": 1}}
@@ -86,6 +87,11 @@ UNITS = (
 )  # of batch runs: they leave a folder of results
 
 
+FIGURES = {
+    "00_tour": {"accuracy.png"},
+    "20_over_loops": {"over_loops.png", "over_loops_mdc.png"},
+    "20_run": {"accuracy.png", "gallery.png"},
+}
 MEMORY = 1.5e9  # bytes: what Binder leaves to a kernel
 
 
@@ -162,19 +168,27 @@ def test_runs_headless_and_draws(path, tmp_path, monkeypatch, peak):
         assert CondensedSet.load("out/sets/kip.safetensors").ipc == 2
     elif path.stem == "22_retest":
         assert list(json.loads(Path("out/result.json").read_text())["accuracy"]) == ["baseline_c", "mdc"]
-    elif path.stem in ("00_tour", "20_over_loops", "20_run"):
-        check_results(Path("out"), parameters)
+    elif path.stem in FIGURES:
+        check_results(Path("out"), parameters, FIGURES[path.stem])
 
 
 def test_the_papers_tables_stand_beside_ones_own_results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name, found in {"run": RUN, "resized": RESIZED, "other_data": RUN | {"dataset": "mnist5k"}}.items():
+    looks = {
+        "feature_distances": {"baseline_c": [[1, *range(19, 10, -1)], [30, *[7.5] * 9]]},
+        "seconds": {"condense": 9.0},
+    }
+    looks |= {"accuracy_by_loop": {"mdc": {"15": {"1": [31.5, 32.5], "2": [41.5, 42.5]}}}}
+    for name, found in {"run": RUN | looks, "resized": RESIZED, "other_data": RUN | {"dataset": "mnist5k"}}.items():
         files.save_json(Path("own") / name / "result.json", found)
     nb = notebooks.run(FOLDER / "21_compare.ipynb", "out.ipynb", {"results": "own"})
     shown = "\n".join(str(output) for cell in nb.cells for output in cell.get("outputs", []))
     assert "<b>40.00 ± 1.0</b>" in shown  # MDC Table 1
     assert "<b>23.00 ± 2.2</b>" in shown  # YOCO Table 1
     assert "49.66" in shown
+    assert re.search(r"difference +11\.5 +10\.5 +9\.5 +8\.5 ", shown)  # Table 7
+    assert re.search(r"15 +32\.0 +42\.0 +37\.0", shown)  # Tables 10 and 11
+    assert "mean of these" in shown
     assert "none: the result is of mnist5k from 10 images per class" in shown
     assert "run: Of 11 printed orderings" in shown
     assert len(pictures(nb)) == 2
@@ -191,7 +205,7 @@ def check_resized(folder, parameters):
     assert (folder / "figures" / "accuracy.png").is_file()
 
 
-def check_results(folder, parameters):
+def check_results(folder, parameters, figures):
     found = json.loads((folder / "result.json").read_text())
     methods = parameters.get("recipes", ["baseline_c", "mdc", "all_prefixes"])
     sizes = [str(n) for n in range(1, parameters["ipc"] + 1)]
@@ -203,7 +217,7 @@ def check_results(folder, parameters):
         assert list(by_size) == sizes
         assert all(len(values) == 2 and all(0 <= a <= 100 for a in values) for values in by_size.values())
     assert CondensedSet.load(folder / "sets" / f"{methods[-1]}.safetensors").ipc == parameters["ipc"]
-    assert list((folder / "figures").glob("*.png"))
+    assert {path.name for path in (folder / "figures").iterdir()} >= figures
     assert not list(folder.rglob("checkpoint*"))
     assert not list(folder.rglob(".*"))
 
@@ -225,7 +239,7 @@ def test_the_sets_of_a_run_are_tested_again_without_condensing(tmp_path, monkeyp
 
 def test_sets_are_tested_as_they_were_after_every_few_loops(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    asked = TINY | {"recipes": ["baseline_b", "mdc"], "ipc": 2, "every": 1, "results": "loops"}
+    asked = TINY | {"recipes": ["mdc", "baseline_b"], "ipc": 2, "every": 1, "results": "loops"}
     again = {"dataset": "digits", "sets": "loops/loops/1/sets", "methods": asked["recipes"], "sizes": [1, 2]}
     with one_kernel():
         notebooks.run(FOLDER / "20_over_loops.ipynb", "out.ipynb", asked)
@@ -238,6 +252,21 @@ def test_sets_are_tested_as_they_were_after_every_few_loops(tmp_path, monkeypatc
     assert {name: loops["2"] for name, loops in by_loop.items()} == found["accuracy"]
     assert by_loop["mdc"]["1"] != by_loop["mdc"]["2"]
     assert not list(Path("loops").glob("*.safetensors"))
+
+
+def test_a_run_over_loops_goes_on_only_with_what_it_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = TINY | {"recipes": ["mdc"], "ipc": 2, "sizes": [1], "results": "loops"}
+    Path("loops/result.json").mkdir(parents=True)  # no file can be put there
+    Path("loops/loops/7").mkdir(parents=True)  # of an earlier run
+    with one_kernel():
+        for every, message in {2: "checkpoint is kept in loops/", 1: r"has no sets of loops \[1\]"}.items():
+            with pytest.raises(papermill.PapermillExecutionError, match=message):
+                notebooks.run(FOLDER / "20_over_loops.ipynb", "out.ipynb", asked | {"every": every})
+        Path("loops/result.json").rmdir()
+        notebooks.run(FOLDER / "20_over_loops.ipynb", "out.ipynb", asked | {"every": 2})
+    assert list(results.load("loops/result.json")["accuracy_by_loop"]["mdc"]) == ["2"]
+    assert [path.name for path in Path("loops/loops").iterdir()] == ["2"]
 
 
 EXPERTS = {"count": 2, "epochs": 2, "width": 8, "depth": 2, "batch": 256}
@@ -300,6 +329,12 @@ class TestBadParameters:
         [
             ("20_condensers", {"condenser": "dm"}, "unknown condenser 'dm': choose one of mtt, kip, slimmable"),
             ("20_condensers", {"settings": {"step": 9}}, "unknown KIPConfig setting 'step': choose one of ipc, steps"),
+            (
+                "20_condensers",
+                {"condenser": "mtt", "settings": {"max_start": 9, "expert_epochs": 1}, "experts": {"epochs": 8}},
+                "starts up to epoch 8 and 1 epochs from there asked of experts of 8 epochs",
+            ),
+            ("20_condensers", {"condenser": "slimmable", "sizes": [1]}, "ipc asked in settings: give sizes"),
             (
                 "20_condensers",
                 {"dataset": "mnist5k", "condenser": "slimmable", "whole": "mdc", "sizes": [10], "settings": {}},

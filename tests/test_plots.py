@@ -103,6 +103,8 @@ def test_every_subset_has_its_line_over_the_outer_loops():
         "S[2]": [[1, 40], [5, 50]],
     }
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["S[2]", "S[1]"]  # as the lines lie
+    (ax,) = plots.over_loops(rising, "test accuracy, %", sizes=[1, 10]).axes
+    assert [line.get_label() for line in ax.lines] == ["S[1]", "S[10]"]
     (ax,) = plots.feature_distances(falling).axes
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["S[1]", "S[2]"]
     assert ax.get_yscale() == "log"

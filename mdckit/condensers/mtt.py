@@ -194,8 +194,15 @@ def _check(data: ImageData, experts: Sequence[Expert], config: MTTConfig) -> Non
                 f"expert {expert.number} does not fit ({difference(there, here)}): "
                 f"all must be of one network, trained on the images of {data.name}"
             )
-    needed, epochs = config.max_start - 1 + config.expert_epochs, min(expert.epochs for expert in experts)
-    if needed > epochs:
+    check_length(config, min(expert.epochs for expert in experts))
+
+
+def check_length(config: MTTConfig, epochs: int) -> None:
+    """Raise ValueError unless experts of so many epochs are long enough, as can be asked before they are trained.
+
+    >>> check_length(MTTConfig(max_start=2, expert_epochs=2), 3)
+    """
+    if config.max_start - 1 + config.expert_epochs > epochs:
         raise ValueError(
             f"starts up to epoch {config.max_start - 1} and {config.expert_epochs} epochs from there asked of experts "
             f"of {epochs} epochs: lower max_start or expert_epochs, or train longer experts"
