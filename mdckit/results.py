@@ -168,9 +168,13 @@ def by_loop(results: Mapping[str, Mapping[tuple[int, int], Result]]) -> dict:
 def over_loops(found: Mapping) -> pd.DataFrame:
     """A record's "accuracy_by_loop" in long form: columns method, loop, ipc, seed, accuracy (percent).
 
+    Raises ValueError for a record without.
+
     >>> over_loops({"seeds": [0], "accuracy_by_loop": {"mdc": {"5": {"1": [50.0]}}}}).values.tolist()
     [['mdc', 5, 1, 0, 50.0]]
     """
+    if "accuracy_by_loop" not in found:
+        raise ValueError("no accuracies by outer loop in the result: give a result.json of 20_over_loops")
     rows = [
         (method, int(loop), int(n), seed, value)
         for method, loops in found["accuracy_by_loop"].items()

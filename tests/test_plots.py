@@ -185,6 +185,11 @@ def test_a_set_of_another_project_is_recorded_without_settings(condensed):
         results.record(load("digits"), None, TrainConfig(), both, {}, {})
 
 
+def test_accuracies_by_loop_are_asked_of_a_record_that_has_them():
+    with pytest.raises(ValueError, match=r"no accuracies by outer loop .* give a result\.json of 20_over_loops"):
+        results.over_loops({"seeds": [0], "accuracy": {}})
+
+
 def test_failed_save_names_the_checkpoint_that_is_kept(tmp_path, condensed):
     checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(b"kept")
