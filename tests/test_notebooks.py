@@ -437,7 +437,8 @@ def test_parameter_files_of_tests_of_sets_are_valid(stem):
     parameters = RETESTS[stem]
     assert set(parameters) <= set(papermill.inspect_notebook(str(FOLDER / "22_retest.ipynb")))
     scale = parameters.get("scale", "quick")
-    TrainConfig.preset(parameters["dataset"], scale, seeds=parameters["seeds"], **parameters.get("train", {}))
+    tested = TrainConfig.preset(parameters["dataset"], scale, seeds=parameters["seeds"], **parameters["train"])
+    assert tested.width == TrainConfig.preset(parameters["dataset"], scale).width  # the notebook's own is another one
     ipc, names = sets_of(parameters)
     assert names
     assert max(parameters["sizes"]) <= ipc
