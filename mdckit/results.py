@@ -176,13 +176,11 @@ def over_loops(found: Mapping) -> pd.DataFrame:
     if "accuracy_by_loop" not in found:
         raise ValueError("no accuracies by outer loop in the result: give a result.json of 20_over_loops")
     rows = [
-        (method, int(loop), int(n), seed, value)
+        accuracies({"seeds": found["seeds"], "accuracy": {method: sizes}}).assign(loop=int(loop))
         for method, loops in found["accuracy_by_loop"].items()
         for loop, sizes in loops.items()
-        for n, values in sizes.items()
-        for seed, value in zip(found["seeds"], values, strict=True)
     ]
-    return pd.DataFrame(rows, columns=["method", "loop", "ipc", "seed", "accuracy"])
+    return pd.concat(rows, ignore_index=True)[["method", "loop", "ipc", "seed", "accuracy"]]
 
 
 def table(found: Mapping, which: str = "accuracy") -> pd.DataFrame:
