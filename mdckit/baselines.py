@@ -30,7 +30,7 @@ class Recipe:
     gradients, which comes from the same pass, or the "accuracy" on real training images of a network trained on every
     subset, which costs a training each. `ipc` None means the config's; `start` is the first real image of the
     initialisation, in stored images; `lr` None means the config's. Raises ValueError for an unknown rule or metric, a
-    decay that is not finite, or a bad `lr`.
+    choice for every class of a rule that makes none, a decay that is not finite, or a bad `lr`.
 
     >>> Recipe("all_prefixes", subsets="all").weights(3, mls=None)
     {1: 0.5, 2: 0.5, 3: 1.0}
@@ -57,6 +57,8 @@ class Recipe:
             raise ValueError(f"unknown metric {self.metric!r}: choose one of {', '.join(METRICS)}")
         if self.metric == "accuracy" and self.class_wise:
             raise ValueError("metric 'accuracy' asked class by class: it is one number for all classes")
+        if self.class_wise and not self.adaptive:
+            raise ValueError(f"class_wise asked of subsets {self.subsets!r}, choosing none: use 'rate' or 'largest'")
         if isinstance(self.decay, bool) or not isinstance(self.decay, int | float) or not math.isfinite(self.decay):
             raise ValueError(f"decay {self.decay!r} asked: give a finite number, 0 for equal weights")
         check_count("start", self.start, 0)

@@ -248,6 +248,14 @@ def test_accuracy_is_not_told_class_by_class():
         baselines.mdc(metric="accuracy", class_wise=True)
 
 
+def test_only_a_choice_can_be_made_class_by_class():
+    for recipe in (baselines.all_prefixes, baselines.learning_progress):
+        with pytest.raises(
+            ValueError, match=r"class_wise asked of subsets '(all|progress)', choosing none: use 'rate'"
+        ):
+            recipe(class_wise=True)
+
+
 @pytest.mark.parametrize("scale", ["paper", "quick"])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_its_preset(scale, method):
